@@ -1,0 +1,1 @@
+//! Layout shared by the kernel program and user space.

@@ -1,0 +1,1 @@
+//! Loads and attaches the kernel program, drains its ring, reads its page table.

@@ -1,0 +1,1 @@
+//! Observes a running process and writes a trace.

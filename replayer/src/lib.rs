@@ -1,0 +1,1 @@
+//! Virtual-time driver of the engine: replay and verify traces.

@@ -1,0 +1,1 @@
+//! Pure renderers: HTML, SVG, Markdown, JSON.

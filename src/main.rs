@@ -1,0 +1,2 @@
+//! The `pagesieve` command.
+fn main() {}

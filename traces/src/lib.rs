@@ -1,0 +1,1 @@
+//! The trace format: writer, reader, synthetic traces.
