@@ -1,2 +1,24 @@
-//! The `pagesieve` command.
-fn main() {}
+//! The `pagesieve` command: parse, call a library, print.
+
+mod cli;
+mod cmd;
+mod output;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Exit status of a run that failed. `verify` uses 1 for a violation, and the argument parser 2 for wrong usage.
+const FAILED: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cmd::run(cli.verb) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(FAILED)
+        }
+    }
+}

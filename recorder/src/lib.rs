@@ -1,1 +1,31 @@
-//! Observes a running process and writes a trace.
+//! Observes a running process and writes a trace of the pages it touches.
+//!
+//! A recording is a chain of epochs. While one is open, events of the kernel program are collected. At its end `PAGEMAP_SCAN`
+//! says which pages were written and arms them again; everything that the scan cannot see (discards, other mappings, direct
+//! I/O) is added from other sources, and what no source can exclude is `Unknown`. The result is a dirty log without gaps.
+
+mod arming;
+mod content;
+mod control;
+mod epoch;
+mod error;
+mod events;
+mod layout;
+mod maps;
+pub mod pagemap;
+mod process;
+mod ptrace;
+mod session;
+mod sharers;
+mod target;
+#[cfg(test)]
+mod testing;
+mod uffd;
+pub mod workload;
+
+pub use arming::{HANDOVER_VARIABLE, Handover, InjectError};
+pub use error::RecordError;
+pub use maps::Region;
+pub use session::{Listener, Options, Progress, SourceChoice, Started, record};
+pub use target::{TargetSpec, machine};
+pub use uffd::unsupported as uffd_unsupported;

@@ -1,1 +1,21 @@
-//! Pure renderers: HTML, SVG, Markdown, JSON.
+//! Pure renderers: a [`Report`] goes in; HTML, SVG, Markdown and JSON come out.
+//!
+//! Nothing here reads a trace, runs a replay, or looks at the clock or the machine. The same report gives the same bytes
+//! everywhere. [`view`] puts numbers into words once for all formats; [`figures`] draws; [`write()`] is the only function that
+//! touches a file.
+
+pub mod claims;
+pub mod figures;
+pub mod format;
+mod html;
+mod json;
+mod markdown;
+pub mod model;
+pub mod view;
+mod write;
+
+pub use html::html;
+pub use json::json;
+pub use markdown::markdown;
+pub use model::{EpochPoint, Heatmap, HeatmapSlot, Provenance, Report, Timeline, TraceReport};
+pub use write::{ReportError, write};

@@ -1,6 +1,6 @@
 //! What a trace holds, decoded: raw facts only. Everything derived is recomputed at replay.
 
-use pagesieve_core::{Access, AccessKind, Backing, Epoch, Gfn, MemSlot, Nanos, Origin, PageBitmap};
+use pagesieve_core::{Access, AccessKind, Epoch, Gfn, MemSlot, Nanos, Origin, PageBitmap};
 use serde::{Deserialize, Serialize};
 
 /// Where the events of a trace come from.
@@ -79,7 +79,8 @@ pub struct Target {
 /// One epoch: what happened between two closings of the dirty log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Number of the epoch; the first frame is 1, later ones count up without gaps.
+    /// Number of the epoch. The first frame is 0: it ends with the first arming, nothing in it can be proven, and its content is
+    /// the baseline. Later ones count up without gaps.
     pub epoch: Epoch,
     /// When the interval began: the end of the scan that armed it.
     pub start: Nanos,
@@ -262,7 +263,8 @@ impl Lost {
     /// Access events dropped on all CPUs.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.per_cpu.iter().sum()
+        // A damaged trace can name any numbers.
+        self.per_cpu.iter().fold(0, |sum, &lost| sum.saturating_add(lost))
     }
 
     /// True if anything was dropped that should have been seen.
@@ -275,4 +277,3 @@ impl Lost {
 // Kept here so that the format's own enums and the engine's stay in step; the codec writes these numbers.
 pub(crate) const KINDS: [AccessKind; 3] = [AccessKind::Read, AccessKind::Write, AccessKind::Exec];
 pub(crate) const ORIGINS: [Origin; 3] = [Origin::User, Origin::Kernel, Origin::Gup];
-pub(crate) const BACKINGS: [Backing; 2] = [Backing::Anonymous, Backing::Shared];

@@ -1,1 +1,24 @@
-//! Loads and attaches the kernel program, drains its ring, reads its page table.
+//! The user side of the kernel program: loads and attaches it by the best hooks that the kernel allows, drains its rings, reads
+//! its page table, and says what a machine lacks ([`doctor()`]).
+
+mod btf;
+pub mod doctor;
+mod hooks;
+mod ladder;
+mod page_table;
+mod stats;
+#[doc(hidden)]
+pub mod testing;
+mod tracefs;
+mod tracker;
+
+pub use doctor::doctor;
+pub use hooks::Hook;
+pub use ladder::{AttachError, HookChoice, Refusal};
+pub use page_table::{AgingRule, PageInfo, PageStats, PageTable};
+pub use pagesieve_ebpf_abi as abi;
+pub use stats::{ProgramRuns, RunStats};
+pub use tracker::{Tracker, TrackerConfig};
+
+/// The kernel program, built from `ebpf/program` by `ebpf/build.sh`.
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../prebuilt/page_tracker.bpf.o");

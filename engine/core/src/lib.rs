@@ -12,11 +12,23 @@ extern crate std;
 
 pub mod access;
 pub mod bitmap;
+pub mod block;
+pub mod delta;
+pub mod evidence;
 pub mod memslot;
+pub mod migration;
+pub mod policy;
+pub mod ports;
 pub mod summary;
+pub mod tracker;
 pub mod units;
 
 pub use access::{Access, AccessKind, Origin};
 pub use bitmap::PageBitmap;
+pub use block::{BlockId, BlockSummary, Blocks, Fingerprint};
+pub use evidence::{Coverage, Evidence, PageState, SkipReason};
 pub use memslot::{Backing, MemSlot, MemSlots, SlotError};
+pub use migration::{Action, Baseline, Config, ConfigError, Encoding, Migration, Mode, Outcome, Purpose, Report};
+pub use policy::PolicyKind;
+pub use tracker::Tracker;
 pub use units::{Epoch, Gfn, Hva, Nanos, PAGE_SHIFT, PAGE_SIZE};

@@ -1,0 +1,150 @@
+//! From the best hooks to the worst: attach what the kernel allows and say what it refused.
+
+use std::fmt;
+
+use aya::{Btf, Ebpf, EbpfLoader};
+
+use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT};
+use crate::tracker::TrackerConfig;
+use crate::{OBJECT, btf};
+
+/// Which hooks to try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// All, best first.
+    #[default]
+    Auto,
+    /// Plain tracepoints only, as on a kernel without BTF.
+    PlainTracepoints,
+}
+
+/// A hook that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The hook.
+    pub hook: Hook,
+    /// What the kernel said.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.hook.name(), self.reason)
+    }
+}
+
+/// Why no events can be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The object could not be loaded at all.
+    #[error("load the kernel program: {reason}; {fix}")]
+    Load {
+        /// What the kernel said.
+        reason: String,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// No hook for page faults is allowed.
+    #[error("attach to page faults: {}", join(.refused))]
+    NoHook {
+        /// What was tried.
+        refused: Vec<Refusal>,
+    },
+}
+
+fn join(refused: &[Refusal]) -> String {
+    let tried: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    let fix = refused.first().map_or("", |refusal| refusal.hook.fix());
+    format!("{} ({fix})", tried.join("; "))
+}
+
+/// A loaded object and what it is attached to.
+pub(crate) struct Attached {
+    pub(crate) object: Ebpf,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) refused: Vec<Refusal>,
+    /// True if every discard and fork of the target is reported.
+    pub(crate) sees_control: bool,
+}
+
+pub(crate) fn attach(config: &TrackerConfig) -> Result<Attached, AttachError> {
+    let btf = match config.hooks {
+        HookChoice::Auto => Btf::from_sys_fs().ok(),
+        HookChoice::PlainTracepoints => None,
+    };
+    let mut attached = load(config, true)?;
+    if !attached.exceptions(btf.as_ref()) {
+        // Without the exceptions' tracepoints (as on arm64) `handle_mm_fault` reports everything. The program must know when
+        // it is loaded, so load it again.
+        let refused = std::mem::take(&mut attached.refused);
+        attached = load(config, false)?;
+        attached.refused = refused;
+    }
+    attached.mm_fault(btf.as_ref());
+    if attached.hooks.is_empty() {
+        return Err(AttachError::NoHook { refused: attached.refused });
+    }
+    attached.control(btf.as_ref());
+    Ok(attached)
+}
+
+fn load(config: &TrackerConfig, exceptions: bool) -> Result<Attached, AttachError> {
+    let offset = btf::vm_mm_offset().unwrap_or(0);
+    let hooked = u32::from(exceptions);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("TARGET", &config.pid, true)
+        .override_global("START", &config.start, true)
+        .override_global("VM_MM_OFFSET", &offset, true)
+        .override_global("EXCEPTIONS_HOOKED", &hooked, true)
+        .map_max_entries("EVENTS", config.ring_bytes.max(4096).next_power_of_two())
+        .map_max_entries("PAGES", config.page_limit.clamp(1, u64::from(u32::MAX)) as u32);
+    let object = loader.load(OBJECT).map_err(|error| {
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        AttachError::Load { reason, fix: "run as root, or give the binary CAP_BPF and CAP_PERFMON; `pagesieve doctor` tells more" }
+    })?;
+    Ok(Attached { object, hooks: Vec::new(), refused: Vec::new(), sees_control: false })
+}
+
+impl Attached {
+    /// Attaches one of the pairs of page-fault hooks. A pair of which only one can be attached counts as refused: half the
+    /// faults would look like all of them.
+    fn exceptions(&mut self, btf: Option<&Btf>) -> bool {
+        EXCEPTIONS.into_iter().any(|pair| {
+            let attached: Vec<Hook> = pair.into_iter().filter(|hook| self.try_attach(hook, btf)).collect();
+            let whole = attached.len() == pair.len();
+            if whole {
+                self.hooks.extend(attached);
+            }
+            whole
+        })
+    }
+
+    fn mm_fault(&mut self, btf: Option<&Btf>) {
+        if let Some(hook) = MM_FAULT.into_iter().find(|hook| self.try_attach(hook, btf)) {
+            self.hooks.push(hook);
+        }
+    }
+
+    fn control(&mut self, btf: Option<&Btf>) {
+        let attached: Vec<Hook> = CONTROL.into_iter().filter(|hook| self.try_attach(hook, btf)).collect();
+        self.sees_control = attached.len() == CONTROL.len();
+        self.hooks.extend(attached);
+    }
+
+    fn try_attach(&mut self, hook: &Hook, btf: Option<&Btf>) -> bool {
+        match hook.attach(&mut self.object, btf) {
+            Ok(()) => true,
+            Err(reason) => {
+                tracing::debug!(hook = hook.name(), reason, "refused");
+                self.refused.push(Refusal { hook: *hook, reason });
+                false
+            }
+        }
+    }
+}

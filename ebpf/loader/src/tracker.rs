@@ -1,0 +1,156 @@
+//! An attached kernel program: its rings, its slots and its counters.
+
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use pagesieve_ebpf_abi::{AccessEvent, ControlEvent, Counters, MAX_SLOTS, Slot};
+
+use crate::hooks::Hook;
+use crate::ladder::{self, AttachError, Attached, HookChoice, Refusal};
+use crate::page_table::PageTable;
+
+/// What to watch, and with how much memory.
+#[derive(Clone, Debug)]
+pub struct TrackerConfig {
+    /// Process (thread group) to watch.
+    pub pid: u32,
+    /// Pages in the page table: 8 bytes each.
+    pub page_limit: u64,
+    /// Bytes of the event ring; rounded up to a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// `CLOCK_MONOTONIC` in nanoseconds from which the page table's times count.
+    pub start: u64,
+    /// Which hooks to try.
+    pub hooks: HookChoice,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        Self { pid: 0, page_limit: 1 << 20, ring_bytes: 8 << 20, start: 0, hooks: HookChoice::Auto }
+    }
+}
+
+/// The kernel program at work. Dropping it detaches everything; nothing is pinned.
+pub struct Tracker {
+    attached: Attached,
+    events: RingBuf<MapData>,
+    control: RingBuf<MapData>,
+    slots: Array<MapData, Pod<Slot>>,
+    table: Array<MapData, u64>,
+    counters: PerCpuArray<MapData, Pod<Counters>>,
+    pages: PageTable,
+    in_use: u64,
+}
+
+/// Lets types of the shared layout pass as plain bytes.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Pod<T>(T);
+
+// SAFETY: `Slot` is repr(C), made of u64 only, without padding.
+unsafe impl aya::Pod for Pod<Slot> {}
+// SAFETY: `Counters` is repr(C), made of u64 only, without padding.
+unsafe impl aya::Pod for Pod<Counters> {}
+
+impl Tracker {
+    /// Loads and attaches the program by the best hooks that this kernel allows.
+    ///
+    /// # Errors
+    /// If it cannot be loaded, or no hook for page faults can be attached; the message names each hook's refusal and the fix.
+    pub fn attach(config: &TrackerConfig) -> Result<Self, AttachError> {
+        let mut attached = ladder::attach(config)?;
+        let mut take = |name: &str| {
+            attached.object.take_map(name).ok_or_else(|| broken(format!("the object holds no map {name}")))
+        };
+        let Map::Array(pages) = take("PAGES")? else { return Err(broken("PAGES is no array".into())) };
+        Ok(Self {
+            events: take("EVENTS")?.try_into().map_err(|error| broken(format!("{error}")))?,
+            control: take("CONTROL")?.try_into().map_err(|error| broken(format!("{error}")))?,
+            slots: take("SLOTS")?.try_into().map_err(|error| broken(format!("{error}")))?,
+            table: take("TABLE")?.try_into().map_err(|error| broken(format!("{error}")))?,
+            counters: take("COUNTERS")?.try_into().map_err(|error| broken(format!("{error}")))?,
+            pages: PageTable::map(&pages, config.page_limit).map_err(|error| broken(format!("map the page table: {error}")))?,
+            attached,
+            in_use: 0,
+        })
+    }
+
+    /// The hooks in use.
+    #[must_use]
+    pub fn hooks(&self) -> &[Hook] {
+        &self.attached.hooks
+    }
+
+    /// The hooks that the kernel refused.
+    #[must_use]
+    pub fn refused(&self) -> &[Refusal] {
+        &self.attached.refused
+    }
+
+    /// True if every discard and fork of the target is reported.
+    #[must_use]
+    pub fn sees_control(&self) -> bool {
+        self.attached.sees_control
+    }
+
+    /// Tells the kernel which addresses to report, and by which frames. Events of the old table may still be in the ring.
+    ///
+    /// # Errors
+    /// If there are more than [`MAX_SLOTS`], or the kernel refuses.
+    pub fn set_slots(&mut self, slots: &[Slot]) -> Result<(), String> {
+        if slots.len() > MAX_SLOTS as usize {
+            return Err(format!("{} memory slots are more than the {MAX_SLOTS} the kernel program holds", slots.len()));
+        }
+        let mut sorted = slots.to_vec();
+        sorted.sort_by_key(|slot| slot.start);
+        let next = 1 - self.in_use;
+        for (index, slot) in (next as u32 * MAX_SLOTS..).zip(sorted) {
+            self.slots.set(index, Pod(slot), 0).map_err(|error| error.to_string())?;
+        }
+        // One word switches tables: a program never sees half of each.
+        self.table.set(0, (next << 32) | slots.len() as u64, 0).map_err(|error| error.to_string())?;
+        self.in_use = next;
+        Ok(())
+    }
+
+    /// Takes all access events that are in the ring, about 10 ns each. They come in the order in which CPUs reserved space, so
+    /// times of different CPUs may be a little out of order. Returns how many there were.
+    pub fn drain(&mut self, found: impl FnMut(AccessEvent)) -> usize {
+        drain(&mut self.events, found)
+    }
+
+    /// Takes all control events that are in their ring.
+    pub fn drain_control(&mut self, found: impl FnMut(ControlEvent)) -> usize {
+        drain(&mut self.control, found)
+    }
+
+    /// What each CPU counted since the program was attached.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counters> {
+        self.counters.get(&0, 0).map(|values| values.iter().map(|value| value.0).collect()).unwrap_or_default()
+    }
+
+    /// The page table, mapped.
+    #[must_use]
+    pub fn page_table(&self) -> &PageTable {
+        &self.pages
+    }
+
+    pub(crate) fn object(&self) -> &aya::Ebpf {
+        &self.attached.object
+    }
+}
+
+fn broken(reason: String) -> AttachError {
+    AttachError::Load { reason, fix: "rebuild the object with ebpf/build.sh" }
+}
+
+fn drain<T: Copy>(ring: &mut RingBuf<MapData>, mut found: impl FnMut(T)) -> usize {
+    let mut count = 0;
+    while let Some(item) = ring.next() {
+        if item.len() >= size_of::<T>() {
+            // SAFETY: the record is at least as long as `T`, an event of the shared layout for which all bytes are valid.
+            found(unsafe { item.as_ptr().cast::<T>().read_unaligned() });
+            count += 1;
+        }
+    }
+    count
+}

@@ -1,0 +1,69 @@
+//! Maps and globals: all that is shared with user space.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use pagesieve_ebpf_abi::{Counters, MAX_SLOTS, Slot};
+
+/// Process to watch (thread group id). Set at load time.
+#[unsafe(no_mangle)]
+static TARGET: u32 = 0;
+/// `CLOCK_MONOTONIC` at the start of tracking. Set at load time.
+#[unsafe(no_mangle)]
+static START: u64 = 0;
+/// Byte offset of `vm_mm` in `struct vm_area_struct`, from the kernel's BTF. Set at load time.
+#[unsafe(no_mangle)]
+static VM_MM_OFFSET: u32 = 0;
+/// 1 if `page_fault_user` and `page_fault_kernel` are attached, so that `handle_mm_fault` need only report the rest.
+#[unsafe(no_mangle)]
+static EXCEPTIONS_HOOKED: u32 = 0;
+
+/// Access events. The size is set at load time.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// Control events have a ring of their own, so that a flood of faults cannot push out a discard.
+#[map]
+pub static CONTROL: RingBuf = RingBuf::with_byte_size(1 << 19, 0);
+/// One word a page, by frame; user space maps it. The size is set at load time.
+#[map]
+pub static PAGES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Two tables of slots: while one is in use, user space writes the other.
+#[map]
+pub static SLOTS: Array<Slot> = Array::with_max_entries(2 * MAX_SLOTS, 0);
+/// One word: which table is in use (bit 32) and how many slots it holds. One store switches tables.
+#[map]
+pub static TABLE: Array<u64> = Array::with_max_entries(1, 0);
+/// What each CPU counted.
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+/// Children of the target that still share its memory or might, by process id.
+#[map]
+pub static FAMILY: HashMap<u32, u8> = HashMap::with_max_entries(4096, 0);
+/// Address of the target's `mm_struct`, once seen.
+#[map]
+pub static TARGET_MM: Array<u64> = Array::with_max_entries(1, 0);
+
+macro_rules! global {
+    ($name:ident, $global:ident, $type:ty) => {
+        #[inline(always)]
+        pub fn $name() -> $type {
+            // SAFETY: user space sets the value before the program is loaded and nobody writes it after; volatile keeps the
+            // compiler from folding in the initial value.
+            unsafe { core::ptr::read_volatile(&raw const $global) }
+        }
+    };
+}
+
+global!(target, TARGET, u32);
+global!(start, START, u64);
+global!(vm_mm_offset, VM_MM_OFFSET, u32);
+global!(exceptions_hooked, EXCEPTIONS_HOOKED, u32);
+
+/// Counts something on this CPU.
+#[inline(always)]
+pub fn count(add: impl FnOnce(&mut Counters)) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: the slot is this CPU's own, and programs of this object do not interrupt each other on one CPU.
+        add(unsafe { &mut *counters });
+    }
+}

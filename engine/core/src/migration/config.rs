@@ -1,0 +1,138 @@
+//! What a migration is told at its start.
+
+use core::fmt;
+
+use crate::block::GeometryError;
+use crate::policy::PolicyKind;
+use crate::{Epoch, Nanos};
+
+/// How a migration proceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Keeps a replica up to date: at each interval the epoch is closed and every block judged once.
+    Sync {
+        /// Time between two rounds.
+        interval: Nanos,
+    },
+    /// Moves a guest: a full round, then rounds of what was written meanwhile, then a pause and the rest.
+    Precopy {
+        /// Bytes per second that the wire takes; `None` if it is no limit. Used to foretell the downtime only.
+        bandwidth: Option<u64>,
+        /// Pause when the rest can be sent in this time.
+        downtime_limit: Nanos,
+        /// Pause after this many rounds, the full one included, even if it cannot.
+        max_rounds: u32,
+    },
+}
+
+impl Mode {
+    /// Downtime limit that QEMU and Cloud Hypervisor have by default.
+    pub const DOWNTIME_LIMIT: Nanos = Nanos(300 * Nanos::MILLISECOND.0);
+    /// Rounds after which precopy gives up on converging by itself.
+    pub const MAX_ROUNDS: u32 = 30;
+
+    /// `sync` or `precopy`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mode::Sync { .. } => "sync",
+            Mode::Precopy { .. } => "precopy",
+        }
+    }
+}
+
+/// What the destination holds at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Baseline {
+    /// Fresh memory: zero everywhere.
+    Empty,
+    /// The source's memory as it was when this epoch ended. It may be the first epoch, which is still open at the start.
+    Equal {
+        /// The epoch.
+        as_of: Epoch,
+    },
+}
+
+/// Who turns the state machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A real guest depends on it: policies that skip without proof are refused.
+    Live,
+    /// A recording is replayed; nobody is harmed.
+    Replay,
+}
+
+/// The knobs of a migration. The defaults are the seed's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Who turns the state machine.
+    pub purpose: Purpose,
+    /// Which blocks are skipped or deferred.
+    pub policy: PolicyKind,
+    /// Sync or precopy.
+    pub mode: Mode,
+    /// Bytes in a block: a power of two of at least one page.
+    pub block_size: u64,
+    /// How long a page must rest to count as unused.
+    pub aging_threshold: Nanos,
+    /// Accesses that a page needs at least to count as used.
+    pub min_access: u32,
+    /// When the migration begins; accesses and dirty logs are taken before it too.
+    pub start: Nanos,
+    /// The epoch that is open when the migration is made. Memory must have been armed when it began; at least 1.
+    pub first_epoch: Epoch,
+    /// Attempts to send one block in one round before the migration fails.
+    pub attempts: u32,
+    /// Time between two attempts.
+    pub retry_delay: Nanos,
+    /// Blocks sent and not acknowledged at most.
+    pub max_in_flight: usize,
+}
+
+impl Config {
+    /// The seed's defaults for this mode.
+    #[must_use]
+    pub fn new(purpose: Purpose, policy: PolicyKind, mode: Mode) -> Self {
+        Self {
+            purpose,
+            policy,
+            mode,
+            block_size: 64 * 1024,
+            aging_threshold: Nanos(5 * Nanos::SECOND.0),
+            min_access: 1,
+            start: Nanos(0),
+            first_epoch: Epoch(1),
+            attempts: 3,
+            retry_delay: Nanos::SECOND,
+            max_in_flight: 64,
+        }
+    }
+}
+
+/// Why a migration cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The blocks cannot be numbered.
+    Geometry(GeometryError),
+    /// The policy would lose pages of a real guest.
+    Unsound(PolicyKind),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Geometry(error) => error.fmt(f),
+            Self::Unsound(policy) => {
+                write!(f, "policy {policy} skips pages without proof and would lose data; replay a trace with it, or use proven or aging")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl From<GeometryError> for ConfigError {
+    fn from(error: GeometryError) -> Self {
+        Self::Geometry(error)
+    }
+}

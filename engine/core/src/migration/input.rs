@@ -1,0 +1,132 @@
+//! Input about the guest: accesses, dirty logs, slots, and the driver's own wishes.
+
+use alloc::vec;
+
+use super::flight::{BlockState, Flight};
+use super::{Migration, Mode, Outcome, Phase};
+use crate::block::{BlockId, BlockSummary, Blocks, GeometryError};
+use crate::evidence::Coverage;
+use crate::{Access, Epoch, MemSlots, Nanos, PageBitmap};
+
+impl Migration {
+    /// A page was touched. One that lies in no slot is counted and otherwise ignored.
+    pub fn handle_access(&mut self, now: Nanos, access: Access) {
+        self.pass(now);
+        self.tracker.record(access);
+    }
+
+    /// Access events were lost. This says something about the use of pages only: what was written is for the dirty log to
+    /// tell, and a log that depends on events must be called partial.
+    pub fn handle_lost(&mut self, now: Nanos, count: u64) {
+        self.pass(now);
+        self.totals.lost_events += count;
+    }
+
+    /// An epoch was closed; see [`Evidence::handle_dirty_log`](crate::evidence::Evidence::handle_dirty_log). May come unasked.
+    pub fn handle_dirty_log(&mut self, now: Nanos, epoch: Epoch, log: &PageBitmap, coverage: Coverage) {
+        self.pass(now);
+        self.evidence.handle_dirty_log(epoch, log, coverage);
+        if matches!(self.phase, Phase::Closing { asked: true }) {
+            self.epoch_closed();
+        }
+    }
+
+    /// Which pages hold data, as it was when `epoch` ended. Must come before the dirty log of that epoch.
+    pub fn handle_populated(&mut self, now: Nanos, epoch: Epoch, populated: &PageBitmap) {
+        self.pass(now);
+        self.evidence.handle_populated(epoch, populated);
+    }
+
+    /// The memory slots changed during the open epoch. Pages of slots that are new, moved or resized must be sent again. A
+    /// round in progress starts over with new block names, and answers to old names are ignored.
+    ///
+    /// # Errors
+    /// Refuses slots beyond [`Blocks::MAX_FRAMES`] and changes nothing; the driver should then abort.
+    pub fn handle_slots(&mut self, now: Nanos, slots: &MemSlots) -> Result<(), GeometryError> {
+        self.pass(now);
+        if *slots == self.slots {
+            return Ok(());
+        }
+        self.blocks = Blocks::new(slots, self.config.block_size, self.blocks.generation() + 1)?;
+        self.tracker.grow(slots.frame_end());
+        for slot in slots.iter().filter(|slot| !self.slots.iter().any(|old| old == *slot)) {
+            let pages = slot.base.0..slot.end().0;
+            self.evidence.forget(pages.clone());
+            self.tracker.forget(pages);
+        }
+        self.slots = slots.clone();
+        self.states = vec![BlockState::default(); self.blocks.count() as usize];
+        // What was on its way is in doubt since it was sent, so it will be judged as not held.
+        self.flight = Flight::default();
+        if let Phase::Round { next, .. } = &mut self.phase {
+            *next = 0;
+        }
+        Ok(())
+    }
+
+    /// What the destination holds in a block at the start, if the driver knows it from an earlier sync: it allows
+    /// `same_content` and `zero` from the first round on.
+    pub fn handle_baseline(&mut self, block: BlockId, summary: &BlockSummary) {
+        let pages = self.blocks.pages(block);
+        if let Some(state) = self.states.get_mut(block.index as usize).filter(|_| !pages.is_empty()) {
+            state.there = summary.fingerprint;
+            if summary.zero {
+                self.evidence.set_zero_there(pages);
+            }
+        }
+    }
+
+    /// Time passed; see [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        self.pass(now);
+    }
+
+    /// The guest stands still since `now`; the answer to [`Action::Pause`](super::Action::Pause).
+    pub fn handle_paused(&mut self, now: Nanos) {
+        self.pass(now);
+        if matches!(self.phase, Phase::Pausing { asked: true }) {
+            self.paused = Some(self.now);
+            self.phase = Phase::Closing { asked: false };
+        }
+    }
+
+    /// Asks for the handover as soon as possible: what is on its way is awaited, then the guest is paused and the rest sent.
+    pub fn request_handover(&mut self, now: Nanos) {
+        self.pass(now);
+        if self.handover || self.paused.is_some() || matches!(self.phase, Phase::Pausing { .. }) {
+            return;
+        }
+        self.handover = true;
+        if matches!(self.phase, Phase::Waiting { .. } | Phase::Closing { .. }) {
+            self.begin_pause(false);
+        }
+    }
+
+    /// The driver gives up, for example because the guest could not be paused or the connection is gone. The guest is resumed
+    /// if need be.
+    pub fn abort(&mut self, now: Nanos) {
+        self.pass(now);
+        self.fail(Outcome::Aborted);
+    }
+
+    pub(super) fn fail(&mut self, outcome: Outcome) {
+        if matches!(self.phase, Phase::Ending { .. } | Phase::Done) {
+            return;
+        }
+        // A pause that was asked for may have happened although its answer never came.
+        let resume = self.paused.is_some() || matches!(self.phase, Phase::Pausing { asked: true });
+        self.flight = Flight::default();
+        self.phase = Phase::Ending { outcome, resume };
+    }
+
+    pub(super) fn begin_pause(&mut self, converged: bool) {
+        if matches!(self.config.mode, Mode::Precopy { .. }) {
+            self.converged = Some(converged);
+        }
+        self.phase = Phase::Pausing { asked: false };
+    }
+
+    pub(super) fn pass(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+    }
+}

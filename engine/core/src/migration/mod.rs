@@ -1,0 +1,247 @@
+//! The migration itself: which block is read, sent, skipped or deferred, and when the guest is paused.
+
+mod action;
+mod config;
+mod flight;
+mod input;
+mod round;
+mod transfer;
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+pub use action::{Action, Encoding, Outcome, Report};
+pub use config::{Baseline, Config, ConfigError, Mode, Purpose};
+
+use crate::block::Blocks;
+use crate::evidence::Evidence;
+use crate::policy::Policy;
+use crate::summary::BlockCounts;
+use crate::tracker::Tracker;
+use crate::{Epoch, MemSlots, Nanos};
+use flight::{BlockState, Flight};
+
+/// A sync or a precopy migration as a state machine without I/O.
+///
+/// All input comes through `handle_*`, all output through `poll_*`, and time is passed in. The same calls give the same
+/// actions on every machine. A driver is a loop:
+///
+/// 1. Call [`poll_action`](Self::poll_action) until it gives `None`, and do what it says in that order. [`Action`] names the
+///    answer that each action wants. Answers may come at once or later, those of sent blocks in any order.
+/// 2. Wait for an answer, an access, or the instant of [`poll_timeout`](Self::poll_timeout), whichever is first, and pass it
+///    on: the latter with [`handle_timeout`](Self::handle_timeout).
+/// 3. Go to 1.
+///
+/// What the driver promises:
+///
+/// - Times do not go backwards (an earlier one is taken as the latest).
+/// - A dirty log holds everything its epoch cannot prove clean, or is called partial. Logs may come unasked.
+/// - The bytes of a block are read between [`Action::ReadBlock`] and [`handle_block`](Self::handle_block), and those very bytes
+///   are sent. A paused guest's memory does not change until [`Action::Resume`].
+/// - [`handle_acked`](Self::handle_acked) means that the destination has applied the block.
+///
+/// What it gets: when [`Action::Finish`] says [`Outcome::Completed`], the destination holds the paused guest's memory, for every
+/// policy that [`is_sound`](crate::policy::PolicyKind::is_sound). On any other outcome the guest runs at the source.
+///
+/// Accesses only write into arrays: there is no allocation per event. A round judges each block once, and looks at each of
+/// its pages.
+#[derive(Debug)]
+pub struct Migration {
+    config: Config,
+    policy: Box<dyn Policy>,
+    slots: MemSlots,
+    blocks: Blocks,
+    evidence: Evidence,
+    tracker: Tracker,
+    states: Vec<BlockState>,
+    flight: Flight,
+    phase: Phase,
+    now: Nanos,
+    /// True while the guest stands still for the handover.
+    paused: Option<Nanos>,
+    handover: bool,
+    converged: Option<bool>,
+    rounds: u32,
+    totals: Totals,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing to do before an instant; then a round, with or without closing the epoch first.
+    Waiting { until: Nanos, close: bool },
+    /// The dirty log is wanted.
+    Closing { asked: bool },
+    /// Blocks are judged in order; `next` is the number of the first that was not.
+    Round { next: u32, sent: u64 },
+    /// The guest is to be paused.
+    Pausing { asked: bool },
+    /// What is left to say.
+    Ending { outcome: Outcome, resume: bool },
+    /// Everything was said.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    blocks: BlockCounts,
+    skipped_unread: u64,
+    bytes_skipped_unread: u64,
+    bytes_sent: u64,
+    bytes_resent: u64,
+    bytes_wire: u64,
+    lost_events: u64,
+}
+
+impl Migration {
+    /// A migration of the memory in `slots` to a destination that holds `baseline`.
+    ///
+    /// # Errors
+    /// Refuses a block size that is no power of two of at least one page, slots beyond [`Blocks::MAX_FRAMES`], and for
+    /// [`Purpose::Live`] a policy that skips without proof.
+    pub fn new(config: Config, slots: MemSlots, baseline: Baseline) -> Result<Self, ConfigError> {
+        if config.purpose == Purpose::Live && !config.policy.is_sound() {
+            return Err(ConfigError::Unsound(config.policy));
+        }
+        let blocks = Blocks::new(&slots, config.block_size, 0)?;
+        let mut evidence = Evidence::new(&slots, config.first_epoch, baseline == Baseline::Empty);
+        if let Baseline::Equal { as_of } = baseline {
+            evidence.set_equal(as_of);
+        }
+        let phase = match config.mode {
+            Mode::Sync { interval } => Phase::Waiting { until: config.start.after(interval), close: true },
+            Mode::Precopy { .. } => Phase::Waiting { until: config.start, close: false },
+        };
+        Ok(Self {
+            policy: config.policy.build(),
+            tracker: Tracker::new(slots.frame_end(), config.aging_threshold, config.min_access),
+            states: vec![BlockState::default(); blocks.count() as usize],
+            flight: Flight::default(),
+            now: Nanos(0),
+            paused: None,
+            handover: false,
+            converged: None,
+            rounds: 0,
+            totals: Totals::default(),
+            config,
+            slots,
+            blocks,
+            evidence,
+            phase,
+        })
+    }
+
+    /// The next thing to do, or `None` if input is needed first.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        loop {
+            match self.phase {
+                Phase::Waiting { until, .. } if self.now < until => return None,
+                Phase::Waiting { close: true, .. } => self.phase = Phase::Closing { asked: false },
+                Phase::Waiting { close: false, .. } => self.begin_round(),
+                Phase::Closing { asked: false } => {
+                    self.phase = Phase::Closing { asked: true };
+                    return Some(Action::CloseEpoch);
+                }
+                Phase::Pausing { asked: false } => {
+                    self.phase = Phase::Pausing { asked: true };
+                    return Some(Action::Pause);
+                }
+                Phase::Closing { asked: true } | Phase::Pausing { asked: true } | Phase::Done => return None,
+                Phase::Round { .. } => {
+                    if let Some(action) = self.round_action() {
+                        return Some(action);
+                    }
+                    if !self.end_round() {
+                        return None;
+                    }
+                }
+                Phase::Ending { outcome, resume: true } => {
+                    self.phase = Phase::Ending { outcome, resume: false };
+                    self.paused = None;
+                    return Some(Action::Resume);
+                }
+                Phase::Ending { outcome, resume: false } => {
+                    self.phase = Phase::Done;
+                    return Some(Action::Finish(self.report(outcome)));
+                }
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) if nothing happens before; `None` if only input can help.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        match self.phase {
+            Phase::Waiting { until, .. } => Some(until),
+            // While something is on its way, its answer comes first; a retry that is due is an action, not a timeout.
+            Phase::Round { .. } => self.flight.retries.front().map(|&(due, _)| due).filter(|&due| due > self.now),
+            _ => None,
+        }
+    }
+
+    /// True once [`Action::Finish`] was given.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    /// The frames behind block names.
+    #[must_use]
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The memory slots.
+    #[must_use]
+    pub fn slots(&self) -> &MemSlots {
+        &self.slots
+    }
+
+    /// What is known about the pages.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// How the pages were used.
+    #[must_use]
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// The page tracker, for the seed's knobs and its marking of aged-out pages.
+    pub fn tracker_mut(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+
+    /// The epoch that the next dirty log must name.
+    #[must_use]
+    pub fn open_epoch(&self) -> Epoch {
+        self.evidence.open_epoch()
+    }
+
+    /// What was done so far, as if it ended now with this outcome.
+    #[must_use]
+    pub fn report(&self, outcome: Outcome) -> Report {
+        Report {
+            outcome,
+            rounds: self.rounds,
+            blocks: self.totals.blocks,
+            skipped_unread: self.totals.skipped_unread,
+            bytes_skipped_unread: self.totals.bytes_skipped_unread,
+            bytes_sent: self.totals.bytes_sent,
+            bytes_resent: self.totals.bytes_resent,
+            bytes_wire: self.totals.bytes_wire,
+            converged: self.converged,
+            paused: self.paused,
+            finished: self.now,
+            lost_events: self.totals.lost_events,
+            tracker: self.tracker.stats(&self.slots, self.now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;

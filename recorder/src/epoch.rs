@@ -1,0 +1,343 @@
+//! Closing an epoch: the dirty log is everything that the epoch cannot prove clean.
+//!
+//! The first closing finds no slots, so all memory it finds is new, and new memory is unknown: that makes the baseline, frame 0,
+//! without a special case. A target that replaces its address space (`exec`) is the same case again.
+
+use std::io;
+
+use pagesieve_core::{Access, AccessKind, Backing, Epoch, MemSlot, Nanos, PageBitmap};
+use pagesieve_traces::{Closing, DirtyLog, Frame, Happening, Lost, Note, UnknownReason};
+
+use crate::content::Content;
+use crate::control::{Control, Effects};
+use crate::error::RecordError;
+use crate::events::Events;
+use crate::layout::Layout;
+use crate::maps::{self, Mapping, Region};
+use crate::pagemap::Scan;
+use crate::process;
+use crate::ptrace::Stopped;
+use crate::sharers::{self, DirectIo};
+use crate::target::{Target, is_gone};
+use crate::{arming, uffd::Uffd};
+
+/// What came of closing an epoch.
+pub(crate) enum Closed {
+    /// A whole frame.
+    Frame(Box<Frame>),
+    /// A thread of the target would not stop, so nothing was read and the epoch goes on.
+    Postponed,
+    /// The target has ended; what it did since the last frame is not provable.
+    TargetEnded,
+}
+
+/// Everything that is known of the target between two closings.
+pub(crate) struct Observer {
+    pub(crate) pid: u32,
+    pub(crate) layout: Layout,
+    pub(crate) events: Events,
+    pub(crate) way: arming::Way,
+    uffd: Uffd,
+    scan: Scan,
+    content: Option<Content>,
+    control: Control,
+    regions: Vec<Region>,
+    page_limit: u64,
+    epoch: Epoch,
+    start: Nanos,
+    /// Pages that held data at the last closing.
+    populated: PageBitmap,
+    /// Pages that were mapped and armed at the last closing: a read of one takes no fault.
+    present: PageBitmap,
+    notes: Vec<Note>,
+    limit_reached: bool,
+}
+
+/// What the scans of one closing found.
+#[derive(Default)]
+struct Found {
+    log: DirtyLog,
+    populated: PageBitmap,
+    present: PageBitmap,
+    huge: PageBitmap,
+    slots_changed: bool,
+}
+
+impl Observer {
+    /// Takes over a userfaultfd of the target. Nothing is armed yet: the first [`Observer::close`] does that.
+    pub(crate) fn new(
+        target: &Target,
+        events: Events,
+        content: Option<Content>,
+        regions: Vec<Region>,
+        page_limit: u64,
+    ) -> Result<Self, RecordError> {
+        let (uffd, way) = arming::acquire(target.pid, target.socket.as_ref())?;
+        let scan = Scan::open(target.pid).map_err(|error| RecordError::NoAccess { pid: target.pid, error })?;
+        Ok(Self {
+            pid: target.pid,
+            layout: Layout::default(),
+            events,
+            way,
+            uffd,
+            scan,
+            content,
+            control: Control::default(),
+            regions,
+            page_limit,
+            epoch: Epoch(0),
+            start: Nanos(0),
+            populated: PageBitmap::default(),
+            present: PageBitmap::default(),
+            notes: Vec::new(),
+            limit_reached: false,
+        })
+    }
+
+    /// Closes the epoch and arms all memory for the next one.
+    pub(crate) fn close(&mut self, target: &Target) -> Result<Closed, RecordError> {
+        let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
+        let direct_before = sharers::direct_io(self.pid, &mappings);
+        let stopped = match self.stop_if_needed(direct_before) {
+            Ok(stopped) => stopped,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Closed::Postponed),
+            Err(error) if is_gone(&error) => return Ok(Closed::TargetEnded),
+            Err(error) => return Err(RecordError::System { what: "stop the target's threads", error }),
+        };
+        // What was read before the stop may have changed since.
+        let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
+        let scan_start = self.events.now();
+        let mut found = match self.read_log(&mappings, target) {
+            Ok(found) => found,
+            Err(_) if !process::is_alive(self.pid) => return Ok(Closed::TargetEnded),
+            Err(error) => return Err(error),
+        };
+        let direct = sharers::direct_io(self.pid, &mappings).max(direct_before);
+        let others = sharers::written_by_others(self.pid, &mappings, &self.layout);
+        found.log.add_unknown(UnknownReason::OtherMapper, &others);
+        let end = self.events.now();
+        if found.slots_changed {
+            self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
+        }
+        let (accesses, lost) = self.take_events(end, &mut found);
+        let differs = match (&mut self.content, &stopped) {
+            (Some(content), Some(_)) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
+            _ => None,
+        };
+        let closing = self.settle(&mut found.log, direct, &lost, stopped.is_some(), differs.as_ref());
+        drop(stopped);
+        let summaries = self.content.as_mut().map(|content| {
+            let events = &mut self.events;
+            content.summarise(&self.layout.slots(), || events.drain())
+        });
+        let frame = Frame {
+            epoch: self.epoch,
+            start: self.start,
+            scan_start,
+            end,
+            closing,
+            // The slots of the first frame stand in the header.
+            slots: (found.slots_changed && self.epoch > Epoch(0)).then(|| self.layout.slots()),
+            events: accesses,
+            log: found.log,
+            populated: found.populated.clone(),
+            huge: found.huge,
+            lost,
+            summaries,
+            notes: std::mem::take(&mut self.notes),
+        };
+        (self.epoch, self.start) = (self.epoch.next(), end);
+        (self.populated, self.present) = (found.populated, found.present);
+        Ok(Closed::Frame(Box::new(frame)))
+    }
+
+    fn mappings(&self) -> Option<Vec<Mapping>> {
+        maps::read(self.pid).ok().filter(|mappings| !mappings.is_empty())
+    }
+
+    /// Stops the target if its content is to be read, or if direct I/O could land in a page after its scan. Where only the
+    /// latter asks for it and we may not stop the target, its pages count as unknown instead.
+    fn stop_if_needed(&self, direct: DirectIo) -> io::Result<Option<Stopped>> {
+        if self.content.is_none() && direct == DirectIo::None {
+            return Ok(None);
+        }
+        match Stopped::all(self.pid) {
+            Ok(stopped) => Ok(Some(stopped)),
+            Err(error) if self.content.is_none() && error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads and re-arms all slots, takes up new memory, and looks which pages hold data.
+    fn read_log(&mut self, mappings: &[Mapping], target: &Target) -> Result<Found, RecordError> {
+        let mut found = Found::default();
+        self.scan_known(mappings, &mut found)?;
+        self.take_up_new(mappings, target, &mut found)?;
+        let end = self.layout.frame_end();
+        for set in [&mut found.populated, &mut found.present, &mut found.huge, &mut found.log.written] {
+            set.grow(end);
+        }
+        self.look(mappings, &mut found)?;
+        let mut holes = self.populated.clone();
+        holes.subtract(&found.populated);
+        holes.intersect_with(&self.layout.pages());
+        found.log.add_unknown(UnknownReason::BecameHole, &holes);
+        Ok(found)
+    }
+
+    fn scan_known(&mut self, mappings: &[Mapping], found: &mut Found) -> Result<(), RecordError> {
+        let end = self.layout.frame_end();
+        found.log.written.grow(end);
+        let mut unarmed = PageBitmap::new(end);
+        for tracked in self.layout.iter() {
+            for part in tracked.shown(mappings) {
+                let written = &mut found.log.written;
+                let scanned = self.scan.written_and_rearm(part.clone(), |range| written.insert_range(tracked.frames(&range)));
+                match scanned {
+                    Ok(()) => {}
+                    // Another mapping took the place, or registering it failed before: what happened there is not known.
+                    Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                        unarmed.insert_range(tracked.frames(&part));
+                        arm(&self.uffd, &mut self.scan, part);
+                    }
+                    // The address space was replaced; taking up new memory notices and starts again.
+                    Err(error) if is_gone(&error) => unarmed.insert_range(tracked.frames(&part)),
+                    Err(error) => return Err(RecordError::System { what: "scan the target's pages", error }),
+                }
+            }
+        }
+        found.log.add_unknown(UnknownReason::Unarmed, &unarmed);
+        Ok(())
+    }
+
+    /// Adds slots for memory that came since the last closing. Their pages are unknown until the next.
+    fn take_up_new(&mut self, mappings: &[Mapping], target: &Target, found: &mut Found) -> Result<(), RecordError> {
+        if self.was_replaced(mappings) {
+            self.note(Happening::Exec);
+            (self.uffd, self.way) = arming::acquire(self.pid, target.socket.as_ref())?;
+            self.scan = Scan::open(self.pid).map_err(|error| RecordError::NoAccess { pid: self.pid, error })?;
+            self.layout.clear();
+            found.slots_changed = true;
+        }
+        let changes = self.layout.follow(self.pid, mappings, &self.regions, self.page_limit);
+        if changes.beyond_limit > 0 && !std::mem::replace(&mut self.limit_reached, true) {
+            let mib = changes.beyond_limit >> 20;
+            self.note(Happening::Message(format!("{mib} MiB left out: the limit of {} pages is reached", self.page_limit)));
+        }
+        let mut new = PageBitmap::new(self.layout.frame_end());
+        for slot in &changes.added {
+            new.insert_range(slot.base.0..slot.end().0);
+            arm(&self.uffd, &mut self.scan, slot.hva.0..slot.hva_end().0);
+        }
+        found.log.add_unknown(UnknownReason::Unarmed, &new);
+        found.slots_changed |= !changes.added.is_empty() || !changes.removed.is_empty();
+        Ok(())
+    }
+
+    /// True if the descriptors we hold belong to an address space that the target has left.
+    fn was_replaced(&mut self, mappings: &[Mapping]) -> bool {
+        let probe = mappings.iter().find(|mapping| mapping.start < 1 << 47);
+        probe.is_some_and(|mapping| {
+            self.scan.mapped(mapping.start..mapping.start + 4096, |_| ()).is_err_and(|error| is_gone(&error))
+        })
+    }
+
+    /// Finds the pages that hold data, are mapped, and are mapped by huge entries.
+    fn look(&mut self, mappings: &[Mapping], found: &mut Found) -> Result<(), RecordError> {
+        for tracked in self.layout.iter() {
+            for part in tracked.shown(mappings) {
+                let shared = tracked.slot.backing == Backing::Shared;
+                let (populated, present, huge) = (&mut found.populated, &mut found.present, &mut found.huge);
+                let looked = self.scan.mapped(part.clone(), |extent| {
+                    let frames = tracked.frames(&(extent.start.0..extent.end.0));
+                    if extent.holds_data && !shared {
+                        populated.insert_range(frames.clone());
+                    }
+                    if extent.present {
+                        present.insert_range(frames.clone());
+                    }
+                    if extent.huge {
+                        huge.insert_range(frames);
+                    }
+                });
+                looked.map_err(|error| RecordError::System { what: "look up the target's pages", error })?;
+                if shared {
+                    tracked.populated_of_file(&part, populated);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the events of this epoch, and adds to the log what they say beyond the scan.
+    fn take_events(&mut self, end: Nanos, found: &mut Found) -> (Vec<Access>, Lost) {
+        self.events.drain();
+        let (mut accesses, lost) = self.events.take_until(end);
+        accesses.retain(|access| access.gfn.0 < self.layout.frame_end());
+        let shared = self.layout.pages_of(Backing::Shared);
+        let mut dropped = PageBitmap::new(self.layout.frame_end());
+        for access in &accesses {
+            let was_mapped = self.present.contains(access.gfn) && shared.contains(access.gfn);
+            if access.kind == AccessKind::Read && was_mapped {
+                dropped.insert(access.gfn);
+            }
+        }
+        found.log.add_unknown(UnknownReason::MappingDropped, &dropped);
+        let events = self.events.take_control_until(end);
+        let Effects { discarded, others, notes } = self.control.apply(events, &self.layout, self.pid);
+        found.log.discarded.union_with(&discarded);
+        if others {
+            found.log.add_unknown(UnknownReason::OtherMapper, &shared);
+        }
+        self.notes.extend(notes);
+        (accesses, lost)
+    }
+
+    /// Adds what this epoch cannot know, or, where all content was compared, what the comparison found.
+    fn settle(
+        &self,
+        log: &mut DirtyLog,
+        direct: DirectIo,
+        lost: &Lost,
+        stopped: bool,
+        differs: Option<&PageBitmap>,
+    ) -> Closing {
+        let blind_to_discards = self.layout.has_shared() && (!self.events.sees_control() || lost.control > 0);
+        let in_flight = direct == DirectIo::Asynchronous || (direct == DirectIo::Synchronous && !stopped);
+        let gaps = [
+            (blind_to_discards, UnknownReason::LostControl, self.layout.pages_of(Backing::Shared)),
+            (in_flight, UnknownReason::DirectIo, self.layout.pages()),
+        ];
+        let mut closing = if stopped { Closing::Quiescent } else { Closing::Running };
+        for (open, reason, mut pages) in gaps {
+            if !open {
+                continue;
+            }
+            if let Some(differs) = differs {
+                closing = Closing::Rechecked;
+                pages.intersect_with(differs);
+                pages.subtract(&log.all());
+            }
+            log.add_unknown(reason, &pages);
+        }
+        closing
+    }
+
+    fn note(&mut self, what: Happening) {
+        self.notes.push(Note { time: self.events.now(), what });
+    }
+
+    /// The slots as they are now.
+    pub(crate) fn slots(&self) -> Vec<MemSlot> {
+        self.layout.slots()
+    }
+}
+
+/// Registers a range and arms it. A mapping that cannot be armed (another userfaultfd holds it, or it vanished again) stays
+/// unknown and is tried again at the next closing, where the scan refuses it.
+fn arm(uffd: &Uffd, scan: &mut Scan, range: std::ops::Range<u64>) {
+    let armed = uffd.register(range.clone()).and_then(|()| scan.written_and_rearm(range, |_| ()));
+    if let Err(error) = armed {
+        tracing::debug!(%error, "a mapping could not be armed");
+    }
+}

@@ -1,0 +1,72 @@
+//! Why a recording could not start or go on. Each message completes "failed to ..." and says what to do.
+
+use std::io;
+
+use crate::arming::InjectError;
+
+/// Why a recording failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The pid names no process.
+    #[error("record process {pid}: there is no such process; see `ps` for those that run")]
+    NoProcess {
+        /// The pid given.
+        pid: u32,
+    },
+    /// The process belongs to someone else.
+    #[error("read the memory map of process {pid}: {error}; run as root or as the user that owns it")]
+    NoAccess {
+        /// The pid given.
+        pid: u32,
+        /// The cause.
+        error: io::Error,
+    },
+    /// A process cannot arm itself while it is stopped.
+    #[error("record process {}: that is this command itself; give the pid of another process", std::process::id())]
+    Ourselves,
+    /// There is nothing to run.
+    #[error("start the command: none was given; write it after `--`")]
+    NoCommand,
+    /// The command could not be started.
+    #[error("start `{command}`: {error}; check its name and path")]
+    Spawn {
+        /// The program.
+        command: String,
+        /// The cause.
+        error: io::Error,
+    },
+    /// The kernel lacks what the dirty log needs.
+    #[error("track writes: this kernel has no PAGEMAP_SCAN; it needs Linux 6.7 or newer, see `pagesieve doctor`")]
+    NoPagemapScan,
+    /// No userfaultfd of the target.
+    #[error(transparent)]
+    Arming(#[from] InjectError),
+    /// The kernel program could not be attached although it was asked for.
+    #[error("attach the kernel program: {0}; see `pagesieve doctor`, or leave out --source ebpf")]
+    Attach(String),
+    /// Nothing of the target is worth tracking.
+    #[error("find memory to record in process {pid}: {hint}")]
+    NoMemory {
+        /// The process.
+        pid: u32,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The target ended before there was anything to write.
+    #[error("record process {pid}: it ended before its first epoch was closed; use a shorter --epoch")]
+    EndedEarly {
+        /// The process.
+        pid: u32,
+    },
+    /// The trace could not be written.
+    #[error(transparent)]
+    Write(#[from] pagesieve_traces::WriteError),
+    /// A facility of this machine failed.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        error: io::Error,
+    },
+}

@@ -1,0 +1,123 @@
+//! Events of the kernel program, in the order of their time.
+
+use pagesieve_core::{Access, AccessKind, Gfn, MemSlot, Nanos, Origin};
+use pagesieve_ebpf::abi::{self, ControlEvent};
+use pagesieve_ebpf::{Tracker, TrackerConfig};
+use pagesieve_traces::{EventSource, Lost};
+
+use crate::error::RecordError;
+use crate::process::monotonic;
+use crate::session::SourceChoice;
+
+/// Where events come from, and those that were taken from the ring but belong to no frame yet.
+pub(crate) struct Events {
+    tracker: Option<Tracker>,
+    /// `CLOCK_MONOTONIC` at time zero of the trace.
+    start: u64,
+    accesses: Vec<Access>,
+    control: Vec<(Nanos, ControlEvent)>,
+    /// Counters at the last closing.
+    counted: Vec<abi::Counters>,
+}
+
+impl Events {
+    /// Attaches the kernel program if that is wanted and possible. Returns why not, if it falls back.
+    pub(crate) fn open(
+        pid: u32,
+        choice: SourceChoice,
+        ring_bytes: u32,
+        page_limit: u64,
+    ) -> Result<(Self, Option<String>), RecordError> {
+        let start = monotonic();
+        let config = TrackerConfig { pid, ring_bytes, page_limit, start, ..TrackerConfig::default() };
+        let (tracker, fallback) = match (choice, Tracker::attach(&config)) {
+            (SourceChoice::PagemapScan, _) => (None, None),
+            (_, Ok(tracker)) => (Some(tracker), None),
+            (SourceChoice::Ebpf, Err(error)) => return Err(RecordError::Attach(error.to_string())),
+            (SourceChoice::Auto, Err(error)) => (None, Some(error.to_string())),
+        };
+        Ok((Self { tracker, start, accesses: Vec::new(), control: Vec::new(), counted: Vec::new() }, fallback))
+    }
+
+    pub(crate) fn source(&self) -> EventSource {
+        if self.tracker.is_some() { EventSource::Ebpf } else { EventSource::PagemapScan }
+    }
+
+    pub(crate) fn hooks(&self) -> Vec<String> {
+        self.tracker.iter().flat_map(|tracker| tracker.hooks().iter().map(pagesieve_ebpf::Hook::name)).collect()
+    }
+
+    /// True if discards and forks of the target are reported.
+    pub(crate) fn sees_control(&self) -> bool {
+        self.tracker.as_ref().is_some_and(Tracker::sees_control)
+    }
+
+    /// Time since the start of the recording.
+    pub(crate) fn now(&self) -> Nanos {
+        Nanos(monotonic() - self.start)
+    }
+
+    pub(crate) fn set_slots(&mut self, slots: &[MemSlot]) -> Result<(), String> {
+        let Some(tracker) = &mut self.tracker else { return Ok(()) };
+        let table: Vec<abi::Slot> = slots
+            .iter()
+            .map(|slot| abi::Slot { start: slot.hva.0, end: slot.hva_end().0, base: slot.base.0 })
+            .collect();
+        tracker.set_slots(&table)
+    }
+
+    /// Empties the rings. To be called often: what does not fit is lost.
+    pub(crate) fn drain(&mut self) {
+        let Some(tracker) = &mut self.tracker else { return };
+        let start = self.start;
+        let accesses = &mut self.accesses;
+        tracker.drain(|event| accesses.extend(access(&event, start)));
+        let control = &mut self.control;
+        tracker.drain_control(|event| control.push((Nanos(event.time.saturating_sub(start)), event)));
+    }
+
+    /// The accesses up to a time, ordered, and what was lost since the last call.
+    pub(crate) fn take_until(&mut self, end: Nanos) -> (Vec<Access>, Lost) {
+        let (mut taken, left) = std::mem::take(&mut self.accesses).into_iter().partition::<Vec<_>, _>(|access| access.time <= end);
+        self.accesses = left;
+        // Each CPU fills the ring in its own order; a stable sort by time keeps that where times are equal.
+        taken.sort_by_key(|access| access.time);
+        let counters = self.tracker.as_ref().map(Tracker::counters).unwrap_or_default();
+        let before = std::mem::replace(&mut self.counted, counters.clone());
+        let zero = abi::Counters::default();
+        let mut lost = Lost::default();
+        for (cpu, now) in counters.iter().enumerate() {
+            let before = before.get(cpu).unwrap_or(&zero);
+            lost.per_cpu.push(now.lost - before.lost);
+            lost.control += now.control_lost - before.control_lost;
+            lost.outside += now.outside - before.outside;
+        }
+        (taken, lost)
+    }
+
+    /// The control events up to a time, in order.
+    pub(crate) fn take_control_until(&mut self, end: Nanos) -> Vec<(Nanos, ControlEvent)> {
+        let (mut taken, left) = std::mem::take(&mut self.control).into_iter().partition::<Vec<_>, _>(|(time, _)| *time <= end);
+        self.control = left;
+        taken.sort_by_key(|(time, _)| *time);
+        taken
+    }
+}
+
+/// `None` for an event of a kind that this version does not know.
+fn access(event: &abi::AccessEvent, start: u64) -> Option<Access> {
+    let kind = match event.kind {
+        abi::READ => AccessKind::Read,
+        abi::WRITE => AccessKind::Write,
+        abi::EXEC => AccessKind::Exec,
+        _ => return None,
+    };
+    let origin = match event.origin {
+        abi::USER => Origin::User,
+        abi::KERNEL => Origin::Kernel,
+        abi::GUP => Origin::Gup,
+        _ => return None,
+    };
+    let time = Nanos(event.time.saturating_sub(start));
+    Some(Access { time, gfn: Gfn(event.gfn), kind, origin, cpu: event.cpu, tid: event.tid })
+}

@@ -1,0 +1,272 @@
+//! Which memory is tracked: the memory slots, and how they follow the target's mappings.
+//!
+//! Frames are numbered in the order in which memory is found and never used twice, so a frame means the same page in the whole
+//! trace. A mapping that grows gets a slot of its own for the new part.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+
+use pagesieve_core::{Backing, Gfn, Hva, MemSlot, MemSlots, PAGE_SHIFT, PageBitmap};
+use rustix::fs::{SeekFrom, seek};
+
+use crate::maps::{self, FileId, Mapping, Region};
+
+/// A memory slot and what is behind it.
+pub(crate) struct Tracked {
+    pub(crate) slot: MemSlot,
+    pub(crate) file: Option<FileId>,
+    /// Offset of the slot's first byte in the file.
+    pub(crate) file_offset: u64,
+    /// The file itself, to ask it for holes. `None` if it may not be opened: then every page counts as populated.
+    handle: Option<File>,
+}
+
+/// The tracked memory of one process.
+#[derive(Default)]
+pub(crate) struct Layout {
+    tracked: Vec<Tracked>,
+    next: u64,
+}
+
+/// What [`Layout::follow`] changed.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) added: Vec<MemSlot>,
+    pub(crate) removed: Vec<MemSlot>,
+    /// Bytes of chosen memory left out because the page limit is reached.
+    pub(crate) beyond_limit: u64,
+}
+
+impl Tracked {
+    /// The frames of a range of addresses, cut to this slot.
+    pub(crate) fn frames(&self, addresses: &Range<u64>) -> Range<u64> {
+        let start = addresses.start.clamp(self.slot.hva.0, self.slot.hva_end().0);
+        let end = addresses.end.clamp(start, self.slot.hva_end().0);
+        let frame = |at: u64| self.slot.base.0 + ((at - self.slot.hva.0) >> PAGE_SHIFT);
+        // A page that is covered in part counts whole.
+        frame(start)..frame(end + ((1 << PAGE_SHIFT) - 1))
+    }
+
+    /// The frames of a range of the file, cut to this slot.
+    pub(crate) fn frames_of_file(&self, bytes: &Range<u64>) -> Range<u64> {
+        let address = |at: u64| (at.max(self.file_offset) - self.file_offset).saturating_add(self.slot.hva.0);
+        self.frames(&(address(bytes.start)..address(bytes.end)))
+    }
+
+    /// True if a mapping shows this slot's memory at this slot's place.
+    fn is_shown_by(&self, mapping: &Mapping) -> bool {
+        let overlaps = mapping.start < self.slot.hva_end().0 && self.slot.hva.0 < mapping.end;
+        let same_offset = mapping.offset.wrapping_sub(mapping.start) == self.file_offset.wrapping_sub(self.slot.hva.0);
+        overlaps
+            && mapping.file == self.file
+            && mapping.backing() == Some(self.slot.backing)
+            && (self.file.is_none() || same_offset)
+    }
+
+    /// The mappings that still show this slot's memory, each cut to the slot.
+    pub(crate) fn shown<'a>(&'a self, mappings: &'a [Mapping]) -> impl Iterator<Item = Range<u64>> + 'a {
+        let (start, end) = (self.slot.hva.0, self.slot.hva_end().0);
+        mappings
+            .iter()
+            .filter(|mapping| self.is_shown_by(mapping))
+            .map(move |mapping| mapping.start.max(start)..mapping.end.min(end))
+    }
+
+    /// Adds the pages of a mapped part of shared memory that hold data, by asking the file for its holes. Never touches memory:
+    /// reading a hole of a tmpfs file through a mapping would allocate it.
+    pub(crate) fn populated_of_file(&self, part: &Range<u64>, populated: &mut PageBitmap) {
+        let frames = self.frames(part);
+        let Some(file) = &self.handle else {
+            populated.insert_range(frames);
+            return;
+        };
+        let end = self.file_offset + (part.end - self.slot.hva.0);
+        let mut at = self.file_offset + (part.start - self.slot.hva.0);
+        while at < end {
+            let Ok(data) = seek(file, SeekFrom::Data(at)) else { return };
+            let hole = seek(file, SeekFrom::Hole(data)).unwrap_or(end);
+            if data < end {
+                populated.insert_range(self.frames_of_file(&(data..hole.min(end))));
+            }
+            at = hole;
+        }
+    }
+}
+
+impl Layout {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Tracked> {
+        self.tracked.iter()
+    }
+
+    pub(crate) fn slots(&self) -> Vec<MemSlot> {
+        self.tracked.iter().map(|tracked| tracked.slot).collect()
+    }
+
+    /// One past the highest frame ever given out.
+    pub(crate) fn frame_end(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn has_shared(&self) -> bool {
+        self.tracked.iter().any(|tracked| tracked.slot.backing == Backing::Shared)
+    }
+
+    /// All pages of slots of a kind.
+    pub(crate) fn pages_of(&self, backing: Backing) -> PageBitmap {
+        let mut pages = PageBitmap::new(self.next);
+        for tracked in self.tracked.iter().filter(|tracked| tracked.slot.backing == backing) {
+            pages.insert_range(tracked.slot.base.0..tracked.slot.end().0);
+        }
+        pages
+    }
+
+    /// All pages of all slots.
+    pub(crate) fn pages(&self) -> PageBitmap {
+        let mut pages = self.pages_of(Backing::Anonymous);
+        pages.union_with(&self.pages_of(Backing::Shared));
+        pages
+    }
+
+    /// Forgets all slots: the address space was replaced.
+    pub(crate) fn clear(&mut self) -> Vec<MemSlot> {
+        self.tracked.drain(..).map(|tracked| tracked.slot).collect()
+    }
+
+    /// Drops slots whose memory is gone and adds slots for memory that no slot covers yet.
+    pub(crate) fn follow(&mut self, pid: u32, mappings: &[Mapping], regions: &[Region], page_limit: u64) -> Changes {
+        let mut changes = Changes::default();
+        self.tracked.retain(|tracked| {
+            let shown = tracked.shown(mappings).next().is_some();
+            if !shown {
+                changes.removed.push(tracked.slot);
+            }
+            shown
+        });
+        for (mapping, backing) in maps::chosen(mappings, regions) {
+            for part in self.uncovered(mapping) {
+                let pages = (part.end - part.start) >> PAGE_SHIFT;
+                if self.next + pages > page_limit {
+                    changes.beyond_limit += part.end - part.start;
+                    continue;
+                }
+                let slot = MemSlot { base: Gfn(self.next), pages, hva: Hva(part.start), backing, numa_node: None };
+                self.next += pages;
+                let file_offset = mapping.offset + (part.start - mapping.start);
+                let handle = mapping.file.as_ref().and_then(|file| open_file(pid, mapping, file));
+                self.tracked.push(Tracked { slot, file: mapping.file.clone(), file_offset, handle });
+                changes.added.push(slot);
+            }
+        }
+        changes
+    }
+
+    /// The parts of a mapping that no slot covers.
+    fn uncovered(&self, mapping: &Mapping) -> Vec<Range<u64>> {
+        let mut covered: Vec<_> =
+            self.tracked.iter().map(|tracked| tracked.slot.hva.0..tracked.slot.hva_end().0).collect();
+        covered.sort_by_key(|range| range.start);
+        let mut parts = Vec::new();
+        let mut at = mapping.start;
+        for range in covered {
+            if range.end <= at || range.start >= mapping.end {
+                continue;
+            }
+            if range.start > at {
+                parts.push(at..range.start);
+            }
+            at = range.end;
+        }
+        if at < mapping.end {
+            parts.push(at..mapping.end);
+        }
+        parts
+    }
+
+    /// The table as the engine wants it.
+    pub(crate) fn memslots(&self) -> MemSlots {
+        let mut slots = MemSlots::new();
+        for tracked in &self.tracked {
+            // Slots are cut from disjoint mappings and numbered upwards, so none is refused.
+            let _ = slots.insert(tracked.slot);
+        }
+        slots
+    }
+}
+
+/// Opens the file behind a shared mapping: through `map_files` (root), or through a descriptor that the process still holds.
+fn open_file(pid: u32, mapping: &Mapping, file: &FileId) -> Option<File> {
+    let by_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end);
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+    std::iter::once(by_mapping.into()).chain(descriptors).find_map(|path| {
+        let is_it = fs::metadata(&path).is_ok_and(|meta| *file == FileId::of(&meta));
+        is_it.then(|| File::open(&path).ok())?
+    })
+}
+
+impl FileId {
+    /// The identity of an open or named file, as `/proc/PID/maps` prints it.
+    pub(crate) fn of(meta: &fs::Metadata) -> Self {
+        let device = format!("{:02x}:{:02x}", rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+        Self { device, inode: meta.ino() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(start: u64, end: u64, inode: u64) -> Mapping {
+        Mapping {
+            start,
+            end,
+            writable: true,
+            shared: inode != 0,
+            offset: 0,
+            file: (inode != 0).then(|| FileId { device: "00:01".into(), inode }),
+            name: if inode == 0 { String::new() } else { "/memfd:ram (deleted)".into() },
+        }
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_mapping_that_grows_gets_a_slot_for_the_new_part() {
+        let mut layout = Layout::default();
+        layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 0)], &[], 1 << 20);
+        let changes = layout.follow(1, &[mapping(4 * MIB, 9 * MIB, 0)], &[], 1 << 20);
+        assert!(changes.removed.is_empty());
+        assert_eq!(changes.added.len(), 1);
+        assert_eq!((changes.added[0].base, changes.added[0].hva, changes.added[0].pages), (Gfn(512), Hva(6 * MIB), 768));
+        assert_eq!(layout.follow(1, &[mapping(4 * MIB, 9 * MIB, 0)], &[], 1 << 20), Changes::default());
+    }
+
+    #[test]
+    fn another_file_at_the_same_place_is_other_memory() {
+        let mut layout = Layout::default();
+        layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 7)], &[], 1 << 20);
+        let changes = layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 8)], &[], 1 << 20);
+        assert_eq!((changes.removed.len(), changes.added.len()), (1, 1));
+        assert_eq!(changes.added[0].base, Gfn(512), "a frame number is never used twice");
+    }
+
+    #[test]
+    fn memory_beyond_the_page_limit_is_left_out_and_said() {
+        let mut layout = Layout::default();
+        let changes = layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 0), mapping(8 * MIB, 9 * MIB, 0)], &[], 300);
+        assert_eq!(changes.beyond_limit, 2 * MIB);
+        assert_eq!(changes.added.len(), 1, "what fits is tracked");
+    }
+
+    #[test]
+    fn a_range_of_the_file_is_cut_to_the_slot() {
+        let mut layout = Layout::default();
+        let mut part = mapping(4 * MIB, 6 * MIB, 7);
+        part.offset = MIB;
+        layout.follow(1, &[part], &[], 1 << 20);
+        let tracked = layout.iter().next().unwrap();
+        assert_eq!(tracked.frames_of_file(&(0..MIB + 1)), 0..1, "a page touched in part counts whole");
+        assert_eq!(tracked.frames_of_file(&(2 * MIB..100 * MIB)), 256..512);
+        assert_eq!(tracked.frames_of_file(&(0..MIB)), 0..0);
+    }
+}

@@ -1,0 +1,269 @@
+//! A recording from start to end.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use pagesieve_core::Nanos;
+use pagesieve_traces::{CreateOptions, EventSource, Frame, Happening, Header, Note, Target as Observed, Writer};
+
+use crate::content::Content;
+use crate::epoch::{Closed, Observer};
+use crate::error::RecordError;
+use crate::events::Events;
+use crate::maps::Region;
+use crate::pagemap;
+use crate::target::{Target, TargetSpec, machine};
+
+/// How often the ring is emptied. At a million events a second it holds 24 MB/s, so this keeps a default ring a tenth full.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Where events may come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceChoice {
+    /// The kernel program if it can be attached, otherwise none.
+    #[default]
+    Auto,
+    /// The kernel program, or it is an error.
+    Ebpf,
+    /// No events: only the dirty log.
+    PagemapScan,
+}
+
+/// How to record. The defaults are those of the command.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where events come from.
+    pub source: SourceChoice,
+    /// Which mappings to track; none means all writable anonymous, memfd and shmem mappings of at least 1 MiB.
+    pub regions: Vec<Region>,
+    /// Length of an epoch. The default is a second.
+    pub epoch: Duration,
+    /// When to stop; `None` means when the target ends or the caller asks.
+    pub duration: Option<Duration>,
+    /// Summarise page contents at each epoch's end, with the target stopped meanwhile.
+    pub fingerprints: bool,
+    /// Workload class to note in the trace.
+    pub class: Option<String>,
+    /// Size of the event ring in bytes; rounded up to a power of two.
+    pub ring_bytes: u32,
+    /// Most pages to track.
+    pub page_limit: u64,
+    /// The trace to write.
+    pub output: PathBuf,
+    /// Replace an existing file.
+    pub force: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            source: SourceChoice::Auto,
+            regions: Vec::new(),
+            epoch: Duration::from_secs(1),
+            duration: None,
+            fingerprints: false,
+            class: None,
+            ring_bytes: 8 << 20,
+            page_limit: 1 << 20,
+            output: PathBuf::from("pagesieve.trace"),
+            force: false,
+        }
+    }
+}
+
+/// How far a recording is, and at its end what came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Time since the recording started.
+    pub elapsed: Duration,
+    /// Epochs closed; the baseline does not count.
+    pub epochs: u64,
+    /// Access events.
+    pub events: u64,
+    /// Access events lost.
+    pub lost: u64,
+    /// Pages in the last dirty log.
+    pub dirty_pages: u64,
+    /// Length of the last epoch.
+    pub last_epoch: Duration,
+    /// Pages tracked.
+    pub pages: u64,
+    /// Bytes written to the trace.
+    pub bytes: u64,
+}
+
+/// What a recording was made with, known once it has started.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Process observed.
+    pub pid: u32,
+    /// Where the events come from.
+    pub source: EventSource,
+    /// Why not from the kernel program, if they do not.
+    pub fallback: Option<String>,
+    /// Hooks in use.
+    pub hooks: Vec<String>,
+    /// How memory is armed.
+    pub arming: String,
+}
+
+/// What the caller wants to hear of a recording.
+pub trait Listener {
+    /// It has started.
+    fn started(&mut self, _started: &Started) {}
+    /// An epoch was closed.
+    fn epoch(&mut self, _progress: &Progress) {}
+}
+
+impl Listener for () {}
+
+/// Records until the target ends, the duration is over, or `stop` is set. What was recorded is kept whatever happens.
+///
+/// # Errors
+/// See [`RecordError`]. The target is never harmed: at the worst it goes on unobserved.
+pub fn record(
+    spec: &TargetSpec,
+    options: &Options,
+    stop: &AtomicBool,
+    listener: &mut dyn Listener,
+) -> Result<Progress, RecordError> {
+    if !pagemap::is_supported() {
+        return Err(RecordError::NoPagemapScan);
+    }
+    // Refuse before anything is started or stopped.
+    if !options.force && options.output.exists() {
+        return Err(pagesieve_traces::WriteError::exists(&options.output).into());
+    }
+    let mut target = Target::start(spec)?;
+    let (events, fallback) = Events::open(target.pid, options.source, options.ring_bytes, options.page_limit)?;
+    let content = options.fingerprints.then(Content::new).transpose();
+    let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
+    let observer = Observer::new(&target, events, content, options.regions.clone(), options.page_limit)?;
+    let mut session = Session { observer, started: Instant::now(), progress: Progress::default(), options };
+    listener.started(&session.describe(fallback));
+    let first = session.baseline(&target)?;
+    if matches!(spec, TargetSpec::Pid(_)) && session.observer.slots().is_empty() {
+        return Err(no_memory(&target, options));
+    }
+    let header = session.header(&target);
+    let mut writer = Writer::create(&options.output, &header, CreateOptions { force: options.force })?;
+    session.write(&mut writer, &first)?;
+    let ended = session.run(&mut target, stop, &mut writer, listener)?;
+    session.progress.bytes = writer.finish(&ended)?;
+    Ok(session.progress)
+}
+
+fn no_memory(target: &Target, options: &Options) -> RecordError {
+    let hint = if options.regions.is_empty() {
+        "it has no writable anonymous or shared-memory mapping of 1 MiB or more; choose one with --region"
+    } else {
+        "no mapping that can be tracked matches --region; see /proc/PID/maps"
+    };
+    RecordError::NoMemory { pid: target.pid, hint }
+}
+
+struct Session<'a> {
+    observer: Observer,
+    started: Instant,
+    progress: Progress,
+    options: &'a Options,
+}
+
+impl Session<'_> {
+    fn describe(&self, fallback: Option<String>) -> Started {
+        Started {
+            pid: self.observer.pid,
+            source: self.observer.events.source(),
+            fallback,
+            hooks: self.observer.events.hooks(),
+            arming: self.observer.way.to_string(),
+        }
+    }
+
+    /// Closes epoch 0: finds and arms the target's memory.
+    fn baseline(&mut self, target: &Target) -> Result<Frame, RecordError> {
+        loop {
+            match self.observer.close(target)? {
+                Closed::Frame(frame) => return Ok(*frame),
+                Closed::Postponed => {}
+                Closed::TargetEnded => return Err(RecordError::EndedEarly { pid: target.pid }),
+            }
+        }
+    }
+
+    fn header(&self, target: &Target) -> Header {
+        Header {
+            tool: format!("pagesieve {}", env!("CARGO_PKG_VERSION")),
+            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            clock: "CLOCK_MONOTONIC".to_owned(),
+            machine: machine(),
+            source: self.observer.events.source(),
+            hooks: self.observer.events.hooks(),
+            arming: self.observer.way.to_string(),
+            target: Observed { kind: "process".to_owned(), pid: target.pid, command: target.command.clone() },
+            class: self.options.class.clone(),
+            epoch_length: Nanos(self.options.epoch.as_nanos() as u64),
+            fingerprints: self.options.fingerprints,
+            slots: self.observer.slots(),
+        }
+    }
+
+    /// Closes epoch after epoch. Returns what ended the recording.
+    fn run(
+        &mut self,
+        target: &mut Target,
+        stop: &AtomicBool,
+        writer: &mut Writer,
+        listener: &mut dyn Listener,
+    ) -> Result<Note, RecordError> {
+        loop {
+            let due = self.next_close();
+            let mut last = false;
+            while Instant::now() < due && !last {
+                last = stop.load(Ordering::Relaxed) || target.wait(TICK.min(due.saturating_duration_since(Instant::now())));
+                self.observer.events.drain();
+            }
+            last |= self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration);
+            match self.observer.close(target)? {
+                Closed::Frame(frame) => {
+                    self.write(writer, &frame)?;
+                    listener.epoch(&self.progress);
+                }
+                Closed::Postponed => continue,
+                Closed::TargetEnded => return Ok(self.note(target.ending())),
+            }
+            if last && target.has_ended() {
+                return Ok(self.note(target.ending()));
+            }
+            if last || stop.load(Ordering::Relaxed) {
+                return Ok(self.note(Happening::Message("recording stopped".to_owned())));
+            }
+        }
+    }
+
+    fn next_close(&self) -> Instant {
+        let due = Instant::now() + self.options.epoch;
+        self.options.duration.map_or(due, |duration| due.min(self.started + duration))
+    }
+
+    fn note(&self, what: Happening) -> Note {
+        Note { time: self.observer.events.now(), what }
+    }
+
+    fn write(&mut self, writer: &mut Writer, frame: &Frame) -> Result<(), RecordError> {
+        let bytes = writer.write_frame(frame)?;
+        let all = frame.log.all();
+        self.progress = Progress {
+            elapsed: self.started.elapsed(),
+            epochs: u64::from(frame.epoch.0),
+            events: self.progress.events + frame.events.len() as u64,
+            lost: self.progress.lost + frame.lost.events(),
+            dirty_pages: all.count(),
+            last_epoch: Duration::from_nanos(frame.end.since(frame.start).0),
+            pages: self.observer.layout.pages().count(),
+            bytes,
+        };
+        Ok(())
+    }
+}

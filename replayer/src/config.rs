@@ -1,0 +1,150 @@
+//! What a replay is told.
+
+use pagesieve_core::{Blocks, Config, Mode, Nanos, PolicyKind, Purpose};
+use pagesieve_traces::{Header, ReadError};
+
+/// What is replayed: the two ways in which memory is moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scenario {
+    /// `sync`: a replica is brought up to date at each interval. The destination equals the source at the end of the first
+    /// frame. Blocks are read at the instant at which a frame ends, and sending takes no time.
+    #[default]
+    Sync,
+    /// `precopy`: the guest moves to fresh memory. Sending takes time at the bandwidth, and the guest writes meanwhile.
+    Precopy,
+}
+
+impl Scenario {
+    /// Both.
+    pub const ALL: [Scenario; 2] = [Scenario::Sync, Scenario::Precopy];
+
+    /// The name that users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::Sync => "sync",
+            Scenario::Precopy => "precopy",
+        }
+    }
+}
+
+impl std::fmt::Display for Scenario {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that no scenario has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such scenario; use sync or precopy")]
+pub struct UnknownScenario;
+
+impl std::str::FromStr for Scenario {
+    type Err = UnknownScenario;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScenario> {
+        Self::ALL.into_iter().find(|scenario| scenario.name() == name).ok_or(UnknownScenario)
+    }
+}
+
+/// Parameters of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayConfig {
+    /// Which blocks are skipped or deferred.
+    pub policy: PolicyKind,
+    /// Sync or precopy.
+    pub scenario: Scenario,
+    /// Bytes in a block.
+    pub block_size: u64,
+    /// How long a page must rest to count as unused.
+    pub aging: Nanos,
+    /// Accesses that a page needs at least to count as used.
+    pub min_access: u32,
+    /// Sync: time between two rounds. A round waits for the end of the frame in which it is due.
+    pub interval: Nanos,
+    /// Precopy: bytes per second that the wire takes; `None` if it is no limit.
+    pub bandwidth: Option<u64>,
+    /// Precopy: longest pause that is planned for.
+    pub downtime_limit: Nanos,
+    /// Precopy: how long accesses are watched before the migration starts. `None`: the aging threshold, but at most half of
+    /// the trace if its length is known. It never starts before the end of the first frame.
+    pub warm_up: Option<Nanos>,
+}
+
+impl Default for ReplayConfig {
+    fn default() -> Self {
+        Self {
+            policy: PolicyKind::default(),
+            scenario: Scenario::default(),
+            block_size: 64 * 1024,
+            aging: Nanos(5 * Nanos::SECOND.0),
+            min_access: 1,
+            interval: Nanos(5 * Nanos::SECOND.0),
+            bandwidth: None,
+            downtime_limit: Mode::DOWNTIME_LIMIT,
+            warm_up: None,
+        }
+    }
+}
+
+impl ReplayConfig {
+    pub(crate) fn engine(&self) -> Config {
+        let mode = match self.scenario {
+            Scenario::Sync => Mode::Sync { interval: self.interval },
+            Scenario::Precopy => Mode::Precopy {
+                bandwidth: self.bandwidth,
+                downtime_limit: self.downtime_limit,
+                max_rounds: Mode::MAX_ROUNDS,
+            },
+        };
+        Config {
+            block_size: self.block_size,
+            aging_threshold: self.aging,
+            min_access: self.min_access,
+            ..Config::new(Purpose::Replay, self.policy, mode)
+        }
+    }
+
+    /// How long accesses are watched before precopy starts.
+    pub(crate) fn warm_up(&self, length: Option<Nanos>) -> Nanos {
+        let half = length.map_or(Nanos(u64::MAX), |length| Nanos(length.0 / 2));
+        self.warm_up.unwrap_or_else(|| self.aging.min(half))
+    }
+}
+
+/// What is known about a trace before its frames are read.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceInfo<'a> {
+    /// File name without the folder.
+    pub name: &'a str,
+    /// The header.
+    pub header: &'a Header,
+    /// From the start of the first frame to the end of the last, roughly, if known: [`trace_length`](crate::trace_length).
+    pub length: Option<Nanos>,
+}
+
+/// Why a trace cannot be replayed or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It holds no frame.
+    #[error("replay the trace: it holds no whole frame; record again, for at least one epoch")]
+    NoFrames,
+    /// A block size or a memory slot that the engine refuses.
+    #[error("replay the trace: {0}")]
+    Config(#[from] pagesieve_core::ConfigError),
+    /// Two memory slots contradict each other.
+    #[error("replay the trace: {0}; check it with `pagesieve trace`")]
+    Slots(#[from] pagesieve_core::SlotError),
+    /// Its frames reach beyond what the tables hold.
+    #[error("replay the trace: guest memory reaches frame {0:#x}; the tables hold at most {max:#x} frames", max = Blocks::MAX_FRAMES)]
+    TooManyFrames(u64),
+    /// The bandwidth is zero.
+    #[error("replay the trace: a bandwidth of 0 moves nothing; leave it out for no limit")]
+    Bandwidth,
+    /// The engine waits for something that never comes: a bug.
+    #[error("replay the trace: the engine waits for input that never comes; this is a bug, please report it with the trace")]
+    Stalled,
+}

@@ -1,0 +1,182 @@
+//! The guest's memory as the trace tells it: which version of each page is the truth at the end of each epoch.
+
+use pagesieve_core::{Blocks, Epoch, Gfn, MemSlots, PageBitmap};
+use pagesieve_traces::{Frame, Header, PageSummary};
+
+use crate::config::ReplayError;
+
+/// Which version of a page. With page summaries it is the number of the content; without, 1 + the last epoch whose dirty log
+/// has the page. A page without data has [`Version::ZERO`] in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Version(pub(crate) u32);
+
+impl Version {
+    /// A page of zeros.
+    pub(crate) const ZERO: Version = Version(0);
+    /// A page that was read while it may have been written: any mixture of two versions. It equals nothing, itself included.
+    pub(crate) const TORN: Version = Version(u32::MAX);
+
+    /// True if both are certainly the same bytes.
+    pub(crate) fn same(self, other: Version) -> bool {
+        self == other && self != Version::TORN
+    }
+}
+
+/// No delta is known.
+const NO_DELTA: u16 = u16::MAX;
+
+/// The source's pages, as arrays indexed by frame. It stands at the end of an epoch ([`Source::close`]) or inside one
+/// ([`Source::open`]), where pages in the epoch's dirty log have no certain content.
+#[derive(Debug)]
+pub(crate) struct Source {
+    slots: MemSlots,
+    by_content: bool,
+    version: Vec<u32>,
+    before: Vec<u32>,
+    compressed: Vec<u16>,
+    delta: Vec<u16>,
+    populated: PageBitmap,
+    /// Pages that may change in the epoch in progress.
+    unsettled: PageBitmap,
+}
+
+impl Source {
+    pub(crate) fn new(header: &Header) -> Result<Self, ReplayError> {
+        let mut source = Self {
+            slots: MemSlots::new(),
+            by_content: header.fingerprints,
+            version: Vec::new(),
+            before: Vec::new(),
+            compressed: Vec::new(),
+            delta: Vec::new(),
+            populated: PageBitmap::default(),
+            unsettled: PageBitmap::default(),
+        };
+        source.set_slots(table(&header.slots)?)?;
+        Ok(source)
+    }
+
+    pub(crate) fn slots(&self) -> &MemSlots {
+        &self.slots
+    }
+
+    pub(crate) fn by_content(&self) -> bool {
+        self.by_content
+    }
+
+    pub(crate) fn populated(&self) -> &PageBitmap {
+        &self.populated
+    }
+
+    /// Time enters the frame's epoch. Returns true if the slots changed.
+    pub(crate) fn open(&mut self, frame: &Frame) -> Result<bool, ReplayError> {
+        self.unsettled = frame.log.all();
+        let Some(slots) = &frame.slots else { return Ok(false) };
+        let slots = table(slots)?;
+        let changed = slots != self.slots;
+        // What was in a new slot before this epoch's end is not recorded.
+        self.unsettled.grow(slots.frame_end());
+        for slot in slots.iter().filter(|slot| !self.slots.iter().any(|old| old == *slot)) {
+            self.unsettled.insert_range(slot.base.0..slot.end().0);
+        }
+        self.set_slots(slots)?;
+        Ok(changed)
+    }
+
+    fn set_slots(&mut self, slots: MemSlots) -> Result<(), ReplayError> {
+        let end = slots.frame_end();
+        if end > Blocks::MAX_FRAMES {
+            return Err(ReplayError::TooManyFrames(end));
+        }
+        let frames = (end as usize).max(self.version.len());
+        self.version.resize(frames, 0);
+        self.before.resize(frames, 0);
+        self.compressed.resize(frames, 0);
+        self.delta.resize(frames, NO_DELTA);
+        self.slots = slots;
+        Ok(())
+    }
+
+    /// Time reaches the end of the frame's epoch: its changes are the truth now.
+    pub(crate) fn close(&mut self, frame: &Frame) {
+        if self.by_content {
+            for summary in frame.summaries.iter().flatten() {
+                self.set_content(summary);
+            }
+        } else {
+            let version = version_of(frame.epoch);
+            for gfn in frame.log.all().iter().filter(|gfn| gfn.index() < self.version.len()) {
+                self.version[gfn.index()] = version;
+            }
+        }
+        for slot in self.slots.iter() {
+            for at in (slot.base.0..slot.end().0).filter(|&at| !frame.populated.contains(Gfn(at))) {
+                self.version[at as usize] = Version::ZERO.0;
+            }
+        }
+        if !self.by_content {
+            self.name_new_data(frame);
+        }
+        self.populated = frame.populated.clone();
+        self.unsettled.clear();
+    }
+
+    fn set_content(&mut self, summary: &PageSummary) {
+        let at = summary.gfn.index();
+        if at >= self.version.len() {
+            return;
+        }
+        self.before[at] = std::mem::replace(&mut self.version[at], summary.content.0);
+        self.compressed[at] = summary.compressed;
+        self.delta[at] = summary.delta.unwrap_or(NO_DELTA);
+    }
+
+    /// Without summaries a populated page cannot be told from zeros by its number, so each must have one: data that was there
+    /// from the start gets that of epoch 0.
+    fn name_new_data(&mut self, frame: &Frame) {
+        for gfn in frame.populated.iter().filter(|gfn| gfn.index() < self.version.len()) {
+            let version = &mut self.version[gfn.index()];
+            if *version == Version::ZERO.0 {
+                *version = version_of(if self.populated.is_empty() { Epoch(0) } else { frame.epoch });
+            }
+        }
+    }
+
+    /// What a page holds at the end of the last closed epoch.
+    pub(crate) fn truth(&self, gfn: Gfn) -> Version {
+        self.version.get(gfn.index()).map_or(Version::ZERO, |&version| Version(version))
+    }
+
+    /// What reading a page now gives.
+    pub(crate) fn read(&self, gfn: Gfn) -> Version {
+        if self.unsettled.contains(gfn) { Version::TORN } else { self.truth(gfn) }
+    }
+
+    /// Bytes of a page that was read as `read` to a destination that holds `there`, in the smallest form.
+    pub(crate) fn wire_len(&self, gfn: Gfn, read: Version, there: Version) -> u64 {
+        let at = gfn.index();
+        if read.same(Version::ZERO) || read.same(there) {
+            return 0;
+        }
+        if !self.by_content || (read == Version::TORN && self.compressed[at] == 0) {
+            return crate::wire::PAGE;
+        }
+        let mut bytes = crate::wire::PAGE.min(self.compressed[at].into());
+        if self.delta[at] != NO_DELTA && read != Version::TORN && Version(self.before[at]).same(there) {
+            bytes = bytes.min(self.delta[at].into());
+        }
+        bytes
+    }
+}
+
+fn version_of(epoch: Epoch) -> u32 {
+    epoch.0.saturating_add(1).min(Version::TORN.0 - 1)
+}
+
+fn table(slots: &[pagesieve_core::MemSlot]) -> Result<MemSlots, ReplayError> {
+    let mut table = MemSlots::new();
+    for &slot in slots {
+        table.insert(slot)?;
+    }
+    Ok(table)
+}

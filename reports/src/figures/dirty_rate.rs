@@ -1,0 +1,220 @@
+//! How fast memory was dirtied over time, and where events were lost.
+
+use plotters::coord::Shift;
+use plotters::prelude::{AreaSeries, ChartBuilder, DrawingArea, DrawingBackend, LineSeries};
+use plotters::style::Color;
+
+use super::canvas::{Lettering, Pen};
+use super::ink::{DIRTY, GRID, Ink, LOST, UNKNOWN};
+use super::{DrawResult, Drawing, Format, Table};
+use crate::format;
+use crate::model::Timeline;
+
+/// The data of the figure.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DirtyRate {
+    /// The trace, for the title.
+    pub subject: String,
+    /// Intervals in order, without gaps.
+    pub intervals: Vec<Interval>,
+    /// Epochs in each interval; the last may hold fewer.
+    pub epochs_each: usize,
+}
+
+/// One epoch, or several neighbours taken together. Counts are sums, except for `resident`, which is the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interval {
+    /// Start in nanoseconds.
+    pub start: u64,
+    /// End in nanoseconds.
+    pub end: u64,
+    /// Pages in the dirty log.
+    pub dirty: u64,
+    /// Of these, pages that could only not be proven clean.
+    pub unknown: u64,
+    /// Access events.
+    pub events: u64,
+    /// Events lost.
+    pub lost: u64,
+    /// Pages that held data at the end.
+    pub resident: u64,
+}
+
+/// More intervals than this can neither be told apart on a screen nor read in a table.
+const MOST: usize = 300;
+const HEIGHT: u32 = 300;
+const LEGEND_TOP: i32 = 268;
+
+impl Interval {
+    fn span(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Dirty memory per second in MiB.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        format::mib_per_second(self.dirty, self.span())
+    }
+
+    fn unknown_rate(&self) -> f64 {
+        format::mib_per_second(self.unknown, self.span())
+    }
+}
+
+impl DirtyRate {
+    /// Takes the epochs of a timeline, joined in equal groups if there are too many.
+    #[must_use]
+    pub fn of(subject: &str, timeline: &Timeline) -> Self {
+        let epochs_each = timeline.epochs.len().div_ceil(MOST).max(1);
+        let mut start = 0;
+        let mut intervals = Vec::new();
+        for group in timeline.epochs.chunks(epochs_each) {
+            let mut interval = Interval { start, end: start, ..Interval::default() };
+            for epoch in group {
+                interval.end = interval.end.max(epoch.end_ns);
+                interval.dirty = interval.dirty.saturating_add(epoch.dirty_pages);
+                interval.unknown = interval.unknown.saturating_add(epoch.unknown_pages);
+                interval.events = interval.events.saturating_add(epoch.events);
+                interval.lost = interval.lost.saturating_add(epoch.lost);
+                interval.resident = epoch.resident_pages;
+            }
+            start = interval.end;
+            intervals.push(interval);
+        }
+        Self { subject: subject.into(), intervals, epochs_each }
+    }
+
+    fn end(&self) -> u64 {
+        self.intervals.last().map_or(0, |interval| interval.end)
+    }
+
+    fn peak(&self) -> Option<&Interval> {
+        self.intervals.iter().max_by(|a, b| a.rate().total_cmp(&b.rate()))
+    }
+
+    fn total(&self, of: impl Fn(&Interval) -> u64) -> u64 {
+        self.intervals.iter().map(of).fold(0, u64::saturating_add)
+    }
+
+    fn legend(&self) -> Vec<(Ink, &'static str)> {
+        let mut entries = vec![(DIRTY, "dirty rate")];
+        if self.total(|interval| interval.unknown) > 0 {
+            entries.push((UNKNOWN, "of this: only not proven clean"));
+        }
+        if self.total(|interval| interval.lost) > 0 {
+            entries.push((LOST, "events were lost"));
+        }
+        entries
+    }
+
+    /// A line with steps: a rate holds for a whole interval, nothing is known about its course inside.
+    fn steps(&self, of: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
+        self.intervals.iter().flat_map(|at| [(at.start as f64 / 1e9, of(at)), (at.end as f64 / 1e9, of(at))]).collect()
+    }
+}
+
+impl Drawing for DirtyRate {
+    fn title(&self) -> String {
+        format!("Dirty rate over time: {}", self.subject)
+    }
+
+    fn description(&self) -> String {
+        let Some(peak) = self.peak() else { return "The trace has no closed epoch.".into() };
+        let dirty = self.total(|interval| interval.dirty);
+        let mean = format::mib_per_second(dirty, self.end());
+        let lossy = self.intervals.iter().filter(|interval| interval.lost > 0).count();
+        let lost = match self.total(|interval| interval.lost) {
+            0 => "No event was lost.".into(),
+            lost => format!("{} lost, in {lossy} of {} intervals.", format::plural(lost, "event was", "events were"), self.intervals.len()),
+        };
+        format!(
+            "Line with one step for {}. Over {} the mean is {mean:.1} MiB/s; the highest step is {:.1} MiB/s, from {} to {}. {lost}",
+            if self.epochs_each == 1 { "each epoch".into() } else { format!("each {} epochs", self.epochs_each) },
+            format::duration(self.end()),
+            peak.rate(),
+            format::duration(peak.start),
+            format::duration(peak.end),
+        )
+    }
+
+    fn table(&self) -> Table {
+        let heads = ["from (s)", "to (s)", "dirty rate (MiB/s)", "dirty pages", "only not proven clean", "events", "lost events", "resident pages"];
+        let caption = match self.epochs_each {
+            1 => "One row for each epoch.".into(),
+            each => format!("One row for each {each} epochs. Every epoch by itself is in summary.json."),
+        };
+        let mut table = Table::new(caption, &heads);
+        table.columns[0].numeric = true;
+        table.rows = self
+            .intervals
+            .iter()
+            .map(|at| {
+                vec![
+                    format::seconds(at.start),
+                    format::seconds(at.end),
+                    format!("{:.1}", at.rate()),
+                    format::count(at.dirty),
+                    format::count(at.unknown),
+                    format::count(at.events),
+                    format::count(at.lost),
+                    format::count(at.resident),
+                ]
+            })
+            .collect();
+        table
+    }
+
+    fn height(&self, format: Format) -> u32 {
+        u32::try_from(LEGEND_TOP + format.legend_height(&self.legend())).unwrap_or(HEIGHT)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, format: Format) -> DrawResult<DB> {
+        let pen = Pen { area, format };
+        let plot = area.margin(0, area.dim_in_pixel().1 as i32 - LEGEND_TOP + 12, 0, 0);
+        let last = if self.end() == 0 { 1.0 } else { self.end() as f64 / 1e9 };
+        let top = self.peak().map_or(0.0, Interval::rate);
+        let top = if top > 0.0 { top * 1.12 } else { 1.0 };
+        let mut chart = ChartBuilder::on(&plot)
+            .margin_top(22)
+            .margin_right(8)
+            .x_label_area_size(40)
+            .y_label_area_size(if format.is_narrow() { 44 } else { 56 })
+            .build_cartesian_2d(0.0..last, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(GRID.rgb().mix(0.0))
+            .bold_line_style(GRID.rgb())
+            .axis_style(GRID.rgb())
+            .x_labels(if format.is_narrow() { 5 } else { 10 })
+            .y_labels(6)
+            .x_label_formatter(&|seconds| short(*seconds))
+            .y_label_formatter(&|rate| short(*rate))
+            .label_style(Lettering::MUTED.style(format.text))
+            .draw()?;
+        chart.draw_series(AreaSeries::new(self.steps(Interval::unknown_rate), 0.0, UNKNOWN.rgb().filled()))?;
+        chart.draw_series(LineSeries::new(self.steps(Interval::rate), DIRTY.rgb().stroke_width(2)))?;
+        for lossy in self.intervals.iter().filter(|interval| interval.lost > 0) {
+            let middle = (lossy.start as f64 + lossy.end as f64) / 2e9;
+            let (x, y) = chart.plotting_area().map_coordinate(&(middle, top));
+            pen.line(&[(x, y), (x, LEGEND_TOP - 52)], LOST, 1)?;
+            pen.marker((x, y), LOST)?;
+        }
+        pen.text("MiB/s", (0, 2), Lettering::MUTED)?;
+        pen.text("seconds since the start", (format.right() - 8, LEGEND_TOP - 26), Lettering::MUTED.right())?;
+        pen.legend(&self.legend(), LEGEND_TOP)
+    }
+}
+
+/// A number on an axis: no decimals where none are needed, thousands with commas.
+fn short(number: f64) -> String {
+    if !(0.0..1e15).contains(&number) {
+        return String::new();
+    }
+    if number >= 10_000.0 {
+        return format::count(number.round() as u64);
+    }
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+

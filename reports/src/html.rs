@@ -1,0 +1,23 @@
+//! `index.html`: one file that needs nothing else.
+
+use askama::Template;
+
+use crate::Report;
+use crate::figures::ink;
+use crate::view::PageView;
+
+#[derive(Template)]
+#[template(path = "index.html")]
+struct Page {
+    view: PageView,
+    light: String,
+    dark: String,
+}
+
+/// The report as one HTML file: no scripts, nothing from outside, light and dark.
+#[must_use]
+pub fn html(report: &Report) -> String {
+    let page = Page { view: PageView::of(report), light: ink::css(false), dark: ink::css(true) };
+    // A template fails only when its writer does, and a string does not.
+    page.render().expect("writing to a string does not fail")
+}

@@ -1,0 +1,149 @@
+//! What a report is made from. Everything here is plain data: whoever builds it has read the traces and run the replays.
+//!
+//! All times are nanoseconds since the start of the recording, all memory sizes are bytes, all rates are shares from 0 to 1.
+
+use pagesieve_core::summary::{ReplaySummary, Schema, VerifySummary};
+use serde::{Deserialize, Serialize};
+
+/// Everything that goes into one report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`Report::schema`].
+    pub schema: Schema,
+    /// Name and version of the program that made the report.
+    pub tool: String,
+    /// The command line that made it.
+    pub command: String,
+    /// One entry for each trace, in the order of the page.
+    pub traces: Vec<TraceReport>,
+}
+
+impl Report {
+    /// Name and version of `summary.json`: `pagesieve.summary` 1.0.
+    #[must_use]
+    pub fn schema() -> Schema {
+        Schema { name: "pagesieve.summary".into(), version: "1.0".into() }
+    }
+
+    /// A report with the current schema.
+    #[must_use]
+    pub fn new(tool: impl Into<String>, command: impl Into<String>, traces: Vec<TraceReport>) -> Self {
+        Self { schema: Self::schema(), tool: tool.into(), command: command.into(), traces }
+    }
+}
+
+/// What is known about one trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceReport {
+    /// File name of the trace without the folder.
+    pub name: String,
+    /// Workload class: `idle`, `light`, `mixed`, `heavy-io`, or any other word. The seed makes a claim only for these four.
+    pub class: Option<String>,
+    /// Where the trace comes from.
+    pub provenance: Provenance,
+    /// Time from the start of the recording to the end of its last epoch.
+    pub duration_ns: u64,
+    /// Epochs in the trace.
+    pub epochs: u64,
+    /// Access events in the trace.
+    pub events: u64,
+    /// Events dropped while recording.
+    pub lost_events: u64,
+    /// Guest memory: all slots.
+    pub guest_bytes: u64,
+    /// Guest memory that held data at the end of the last epoch.
+    pub resident_bytes: u64,
+    /// Replays of the trace: any number of policies and scenarios, in the order of the page.
+    pub replays: Vec<ReplaySummary>,
+    /// What the check of the trace found.
+    pub verify: VerifySummary,
+    /// Dirty pages over time.
+    pub timeline: Timeline,
+    /// Dirty pages over address and time.
+    pub heatmap: Heatmap,
+    /// Anything else that a reader should know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Where a trace comes from: when, on which machine, by which means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Start of the recording in seconds since the Unix epoch; 0 if no machine was observed.
+    pub created: u64,
+    /// CPU model name.
+    pub cpu: String,
+    /// Online CPUs.
+    pub cpus: u32,
+    /// Memory of the machine in bytes.
+    pub memory: u64,
+    /// `uname -r`.
+    pub kernel: String,
+    /// `uname -m`.
+    pub arch: String,
+    /// Where the events come from: `ebpf`, `perf`, `pagemap_scan`, `synthetic`, `imported`.
+    pub source: String,
+    /// Kernel hooks in use, best first.
+    pub hooks: Vec<String>,
+    /// How memory was write-protected: `handover`, `ptrace`, `none`, `synthetic`.
+    pub arming: String,
+    /// What was observed, as a line for people: kind and command.
+    pub target: String,
+    /// Name and version of the program that recorded it.
+    pub tool: String,
+    /// False if the file has no footer, so that the recording was cut short.
+    pub complete: bool,
+}
+
+/// What happened in each epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The epochs in order. Each begins where the one before ended, the first at 0.
+    pub epochs: Vec<EpochPoint>,
+}
+
+/// One epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochPoint {
+    /// When the epoch ended.
+    pub end_ns: u64,
+    /// Pages in the dirty log: everything that the epoch cannot prove clean.
+    pub dirty_pages: u64,
+    /// Of these, pages that are there only because nothing could be proven about them.
+    pub unknown_pages: u64,
+    /// Access events.
+    pub events: u64,
+    /// Events dropped.
+    pub lost: u64,
+    /// Pages that held data at the end of the epoch.
+    pub resident_pages: u64,
+}
+
+/// Dirty pages over address (rows) and time (columns). Columns cut the time from `start_ns` to `end_ns` into equal parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heatmap {
+    /// Rows; row 0 holds the lowest addresses.
+    pub rows: u32,
+    /// Columns; column 0 is the earliest.
+    pub cols: u32,
+    /// Start of the first column.
+    pub start_ns: u64,
+    /// End of the last column.
+    pub end_ns: u64,
+    /// Pages in a row; the last row of a slot may hold fewer.
+    pub pages_per_row: u64,
+    /// Which rows belong to which memory slot.
+    pub slots: Vec<HeatmapSlot>,
+    /// Dirty pages of each cell, row by row: `rows * cols` numbers. A page that is dirty in two epochs of a column counts twice.
+    pub cells: Vec<u32>,
+}
+
+/// A memory slot in the heatmap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeatmapSlot {
+    /// What to call it, such as its range of guest addresses.
+    pub label: String,
+    /// First row.
+    pub start_row: u32,
+    /// One past the last row.
+    pub end_row: u32,
+}

@@ -1,0 +1,200 @@
+//! The first screen: the answer for all traces together and for each.
+
+use pagesieve_core::summary::{BlockCounts, share};
+
+use super::{LITERAL, PROVEN, RateView, SourceView, TraceView, claim_of, guest_pages, headline, part_of, replay_of};
+use crate::claims::{CLAIMS, Claim, Verdict};
+use crate::figures::{Figure, SkipBars, SkipRow};
+use crate::format;
+use crate::{Report, TraceReport};
+
+/// The whole report, ready to be printed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageView {
+    /// Name and version of the program that made the report.
+    pub tool: String,
+    /// The command line that made it.
+    pub command: String,
+    /// The answer in one line.
+    pub headline: String,
+    /// What must stand right beside it, a sentence each.
+    pub beside: Vec<String>,
+    /// One row for each trace.
+    pub rows: Vec<OverviewRow>,
+    /// One row for each class with a claim.
+    pub classes: Vec<ClassRow>,
+    /// Bars of all traces; `None` if no trace has a replay of the proven policy.
+    pub figure: Option<Figure>,
+    /// The traces one by one.
+    pub traces: Vec<TraceView>,
+}
+
+/// One trace on the first screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverviewRow {
+    /// Id of the trace's section.
+    pub anchor: String,
+    /// Name of the trace.
+    pub name: String,
+    /// Its class, or a dash.
+    pub class: String,
+    /// Where the events come from.
+    pub source: SourceView,
+    /// Skip rate over all blocks.
+    pub all: RateView,
+    /// Skip rate over blocks with data.
+    pub resident: RateView,
+    /// The claimed range, or a dash.
+    pub claim: String,
+    /// Pages lost by the proven policy, of all guest pages; a dash if it was not replayed.
+    pub lost_pages: String,
+    /// True if that is not zero.
+    pub loses: bool,
+    /// Pages lost by the seed's literal rule, of all guest pages; a dash if it was not replayed.
+    pub literal: String,
+    /// True if that is not zero.
+    pub literal_loses: bool,
+    /// Events lost, of all that happened.
+    pub lost_events: String,
+    /// True if that is not zero.
+    pub lossy: bool,
+}
+
+/// One claim of the seed and all recorded traces of its class taken together. Synthetic ones are left out: a generator can be
+/// made to meet any claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassRow {
+    /// The class as the seed names it.
+    pub label: String,
+    /// The claimed range.
+    pub claim: String,
+    /// How many recorded traces there are, and how many synthetic ones were left out.
+    pub traces: String,
+    /// Skip rate over all blocks of all traces.
+    pub all: RateView,
+    /// Skip rate over their blocks with data.
+    pub resident: RateView,
+}
+
+impl PageView {
+    /// Puts a report into words.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let rows: Vec<OverviewRow> = report.traces.iter().enumerate().map(|(at, trace)| OverviewRow::of(at, trace)).collect();
+        Self {
+            tool: report.tool.clone(),
+            command: report.command.clone(),
+            headline: answer(&rows),
+            beside: beside(&report.traces, &rows),
+            classes: CLAIMS.iter().map(|claim| ClassRow::of(claim, &report.traces)).collect(),
+            figure: bars(&report.traces),
+            traces: report.traces.iter().enumerate().map(|(at, trace)| TraceView::of(at, trace)).collect(),
+            rows,
+        }
+    }
+}
+
+impl OverviewRow {
+    fn of(at: usize, trace: &TraceReport) -> Self {
+        let claim = claim_of(trace);
+        let proven = headline(trace);
+        let (all, resident) = proven.map_or_else(|| (RateView::none(), RateView::none()), |replay| RateView::pair(replay, claim));
+        let pages = guest_pages(trace);
+        let lost = |policy| replay_of(trace, policy).map(|replay| replay.lost_pages);
+        let words = |lost: Option<u64>| lost.map_or_else(|| format::NONE.into(), |lost| part_of(lost, pages));
+        Self {
+            anchor: format!("trace-{}", at + 1),
+            name: trace.name.clone(),
+            class: trace.class.clone().unwrap_or_else(|| format::NONE.into()),
+            source: SourceView::of(&trace.provenance.source),
+            all,
+            resident,
+            claim: claim.map_or_else(|| format::NONE.into(), Claim::range),
+            lost_pages: words(lost(PROVEN)),
+            loses: lost(PROVEN).is_some_and(|lost| lost > 0),
+            literal: words(lost(LITERAL)),
+            literal_loses: lost(LITERAL).is_some_and(|lost| lost > 0),
+            lost_events: part_of(trace.lost_events, trace.events.saturating_add(trace.lost_events)),
+            lossy: trace.lost_events > 0,
+        }
+    }
+}
+
+/// The one line at the top. Only observed machines count: a generator can be made to meet any claim.
+fn answer(rows: &[OverviewRow]) -> String {
+    let judged = || rows.iter().filter(|row| row.source.observed() && row.all.verdict != Verdict::NoClaim);
+    let of = judged().count();
+    if of == 0 {
+        return "No recorded trace has both a claimed skip rate and a measured one".into();
+    }
+    let all = judged().filter(|row| row.all.verdict.met()).count();
+    let resident = judged().filter(|row| row.resident.verdict.met()).count();
+    let traces = if of == 1 { "trace" } else { "traces" };
+    format!(
+        "The claimed skip rate is reached on {all} of {of} recorded {traces} counting all blocks, and on {resident} of {of} counting only blocks that hold data"
+    )
+}
+
+fn beside(traces: &[TraceReport], rows: &[OverviewRow]) -> Vec<String> {
+    let lost = |policy: &str| -> Option<(u64, usize)> {
+        let lost: Vec<u64> = traces.iter().filter_map(|trace| replay_of(trace, policy)).map(|replay| replay.lost_pages).collect();
+        (!lost.is_empty()).then(|| (lost.iter().copied().fold(0, u64::saturating_add), lost.len()))
+    };
+    let over = |count: usize| if count == 1 { "1 trace".into() } else { format!("{count} traces") };
+    let mut lines = Vec::new();
+    if let Some((pages, of)) = lost(PROVEN) {
+        let pages = format::plural(pages, "page", "pages");
+        lines.push(format!("The proven policy lost {pages} over {}.", over(of)));
+    }
+    if let Some((pages, of)) = lost(LITERAL) {
+        let pages = format::plural(pages, "page", "pages");
+        lines.push(format!("The seed's literal rule (aging-literal) would have lost {pages} over {}.", over(of)));
+    }
+    let synthetic = rows.iter().filter(|row| !row.source.observed()).count();
+    if synthetic > 0 {
+        lines.push(format!("{} synthetic: shown, but not counted in the line above.", if synthetic == 1 { "1 trace is".into() } else { format!("{synthetic} traces are") }));
+    }
+    let broken = traces.iter().filter(|trace| !trace.verify.ok).count();
+    if broken > 0 {
+        lines.push(format!("The check of {} found violations; see its section before using its rates.", over(broken)));
+    }
+    lines
+}
+
+fn bars(traces: &[TraceReport]) -> Option<Figure> {
+    let rows: Vec<SkipRow> = traces
+        .iter()
+        .filter_map(|trace| {
+            let replay = headline(trace)?;
+            let class = trace.class.as_deref().map_or_else(String::new, |class| format!(" ({class})"));
+            let label = format!("{}{class}", trace.name);
+            Some(SkipRow { label, blocks: replay.blocks, claim: claim_of(trace), lost_pages: replay.lost_pages })
+        })
+        .collect();
+    let drawing = SkipBars { subject: "proven policy, all traces".into(), rows };
+    (!drawing.rows.is_empty()).then(|| Figure::of(&drawing, "all-traces"))
+}
+
+impl ClassRow {
+    fn of(claim: &'static Claim, traces: &[TraceReport]) -> Self {
+        let of_class = traces.iter().filter(|trace| trace.class.as_deref() == Some(claim.class));
+        let (recorded, synthetic): (Vec<_>, Vec<_>) = of_class
+            .filter_map(|trace| Some((trace, headline(trace)?)))
+            .partition(|(trace, _)| SourceView::of(&trace.provenance.source).observed());
+        let sum = |of: fn(&BlockCounts) -> u64| {
+            recorded.iter().map(|(_, replay)| of(&replay.blocks)).fold(0, u64::saturating_add)
+        };
+        let (total, resident) = (sum(|blocks| blocks.total), sum(|blocks| blocks.resident));
+        Self {
+            label: claim.label.into(),
+            claim: claim.range(),
+            traces: match (recorded.len(), synthetic.len()) {
+                (0, 0) => "none".into(),
+                (recorded, 0) => recorded.to_string(),
+                (recorded, synthetic) => format!("{recorded} ({synthetic} synthetic not counted)"),
+            },
+            all: RateView::of(total, share(sum(|blocks| blocks.skipped.total()), total), Some(claim)),
+            resident: RateView::of(resident, share(sum(|blocks| blocks.skipped_resident), resident), Some(claim)),
+        }
+    }
+}
