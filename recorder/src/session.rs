@@ -133,7 +133,7 @@ pub fn record(
     }
     // Refuse before anything is started or stopped.
     if !options.force && options.output.exists() {
-        return Err(pagesieve_traces::WriteError::exists(&options.output).into());
+        return Err(pagesieve_traces::WriteError::Exists { path: options.output.clone() }.into());
     }
     let mut target = Target::start(spec)?;
     let (events, fallback) = Events::open(target.pid, options.source, options.ring_bytes, options.page_limit)?;
@@ -147,10 +147,10 @@ pub fn record(
         return Err(no_memory(&target, options));
     }
     let header = session.header(&target);
-    let mut writer = Writer::create(&options.output, &header, CreateOptions { force: options.force })?;
+    let mut writer = Writer::create_with(&options.output, &header, CreateOptions { force: options.force })?;
     session.write(&mut writer, &first)?;
-    let ended = session.run(&mut target, stop, &mut writer, listener)?;
-    session.progress.bytes = writer.finish(&ended)?;
+    session.run(&mut target, stop, &mut writer, listener)?;
+    session.progress.bytes = writer.finish()?;
     Ok(session.progress)
 }
 
@@ -205,6 +205,7 @@ impl Session<'_> {
             class: self.options.class.clone(),
             epoch_length: Nanos(self.options.epoch.as_nanos() as u64),
             fingerprints: self.options.fingerprints,
+            fingerprint_key: None,
             slots: self.observer.slots(),
         }
     }

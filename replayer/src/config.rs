@@ -91,11 +91,9 @@ impl ReplayConfig {
     pub(crate) fn engine(&self) -> Config {
         let mode = match self.scenario {
             Scenario::Sync => Mode::Sync { interval: self.interval },
-            Scenario::Precopy => Mode::Precopy {
-                bandwidth: self.bandwidth,
-                downtime_limit: self.downtime_limit,
-                max_rounds: Mode::MAX_ROUNDS,
-            },
+            Scenario::Precopy => {
+                Mode::Precopy { bandwidth: self.bandwidth, downtime_limit: self.downtime_limit, max_rounds: Mode::MAX_ROUNDS }
+            }
         };
         Config {
             block_size: self.block_size,
@@ -136,7 +134,7 @@ pub enum ReplayError {
     #[error("replay the trace: {0}")]
     Config(#[from] pagesieve_core::ConfigError),
     /// Two memory slots contradict each other.
-    #[error("replay the trace: {0}; check it with `pagesieve trace`")]
+    #[error("replay the trace: {0}; the trace is damaged or was changed by hand")]
     Slots(#[from] pagesieve_core::SlotError),
     /// Its frames reach beyond what the tables hold.
     #[error("replay the trace: guest memory reaches frame {0:#x}; the tables hold at most {max:#x} frames", max = Blocks::MAX_FRAMES)]

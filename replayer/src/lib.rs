@@ -1,1 +1,27 @@
-//! Virtual-time driver of the engine: replay and verify traces.
+//! Virtual-time driver of the engine: replay and verify traces. It needs no privileges and no clock.
+//!
+//! [`replay`] asks what a policy would have skipped, sent and *lost* on a recorded guest. [`verify()`] asks whether the
+//! recording can be believed, and whether the sound policies lose nothing on it. [`Timeline`] and [`Heatmap`] collect what a
+//! report draws.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod fleet;
+pub mod heatmap;
+pub mod log;
+pub mod replay;
+pub mod timeline;
+pub mod verify;
+pub mod wire;
+
+mod run;
+mod shadow;
+mod source;
+
+pub use config::{ReplayConfig, ReplayError, Scenario, TraceInfo, UnknownScenario};
+pub use fleet::{Fleet, ReplayResult};
+pub use heatmap::Heatmap;
+pub use log::{ActionLog, Digest};
+pub use replay::{replay, replay_all, trace_length};
+pub use timeline::Timeline;
+pub use verify::verify;

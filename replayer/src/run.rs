@@ -3,9 +3,7 @@
 //! The trace fixes when an epoch can be closed: at the end of a frame. So an engine that asks for the dirty log, or for the
 //! pause, gets it at the end of the frame in progress. Behind the last frame the guest is taken to stand still.
 
-use pagesieve_core::{
-    Action, Baseline, BlockId, BlockSummary, Coverage, Fingerprint, Gfn, Migration, Nanos, PageBitmap, Report,
-};
+use pagesieve_core::{Action, Baseline, BlockId, BlockSummary, Coverage, Fingerprint, Gfn, Migration, Nanos, PageBitmap, Report};
 use pagesieve_traces::Frame;
 
 use crate::config::{ReplayConfig, ReplayError, Scenario};
@@ -33,7 +31,6 @@ pub(crate) struct Run {
     /// Where the guest is.
     guest: Guest,
     wants_pause: bool,
-    wants_close: bool,
 }
 
 /// A block's pages as they were read, or as they are sent.
@@ -48,8 +45,8 @@ struct Held {
 enum Guest {
     /// Somewhere inside an epoch.
     Running,
-    /// At the end of an epoch whose dirty log was not delivered yet.
-    AtEnd,
+    /// At the end of an epoch whose dirty log was not delivered yet; paused there or not.
+    AtEnd { paused: bool },
     /// At the end of an epoch, log delivered, no time passed since.
     Settled,
     /// It will do nothing more: the trace is over, or the engine paused it.
@@ -91,7 +88,6 @@ impl Run {
             rounds: 0,
             guest: Guest::Settled,
             wants_pause: false,
-            wants_close: false,
             config,
         };
         for &access in &first.events {
@@ -102,6 +98,9 @@ impl Run {
             run.hand_over_signatures(source);
         }
         run.pump(source);
+        if run.guest == Guest::Still {
+            run.run_out(source)?;
+        }
         Ok(run)
     }
 
@@ -124,9 +123,7 @@ impl Run {
             let changed = self.migration.handle_slots(self.now, source.slots());
             changed.map_err(pagesieve_core::ConfigError::from)?;
         }
-        if self.guest != Guest::Still {
-            self.guest = Guest::Running;
-        }
+        self.guest = Guest::Running;
         self.pump(source);
         for &access in &frame.events {
             self.advance(access.time.min(frame.end), source);
@@ -138,11 +135,11 @@ impl Run {
     }
 
     /// The frame's epoch ends; `source` stands at its end too. The dirty log is delivered, asked for or not.
-    pub(crate) fn close(&mut self, frame: &Frame, source: &Source, last: bool) {
-        if self.report.is_some() || self.guest == Guest::Still {
-            return;
+    pub(crate) fn close(&mut self, frame: &Frame, source: &Source, last: bool) -> Result<(), ReplayError> {
+        if self.report.is_some() {
+            return Ok(());
         }
-        self.guest = Guest::AtEnd;
+        self.guest = Guest::AtEnd { paused: self.wants_pause };
         if std::mem::take(&mut self.wants_pause) {
             self.migration.handle_paused(self.now);
         }
@@ -151,11 +148,13 @@ impl Run {
         }
         // A pause that is granted here makes the engine ask for the very log that follows.
         self.pump(source);
-        self.guest = Guest::Settled;
-        self.wants_close = false;
+        let paused = self.guest == Guest::AtEnd { paused: true };
+        self.guest = if paused { Guest::Still } else { Guest::Settled };
         self.migration.handle_populated(self.now, frame.epoch, &frame.populated);
         self.migration.handle_dirty_log(self.now, frame.epoch, &frame.log.all(), Coverage::Complete);
         self.pump(source);
+        // For a paused guest no frame matters any more, and `source` is about to move on.
+        if self.guest == Guest::Still { self.run_out(source) } else { Ok(()) }
     }
 
     /// The trace is over: what is on its way arrives, and the engine comes to its end.
@@ -163,6 +162,10 @@ impl Run {
         self.guest = Guest::Still;
         self.migration.request_handover(self.now);
         self.pump(source);
+        self.run_out(source)
+    }
+
+    fn run_out(&mut self, source: &Source) -> Result<(), ReplayError> {
         while self.report.is_none() {
             let Some(next) = self.next_instant() else { return Err(ReplayError::Stalled) };
             self.advance(next, source);
@@ -209,16 +212,22 @@ impl Run {
         }
         if self.config.scenario == Scenario::Sync && self.migration.rounds() > self.rounds {
             self.rounds = self.migration.rounds();
-            self.shadow.judge(source);
+            self.shadow.judge(self.migration.evidence().closed_epoch(), source);
         }
     }
 
     fn perform(&mut self, action: Action, source: &Source) {
         match action {
-            Action::CloseEpoch => self.close_asked(),
+            Action::CloseEpoch => {
+                self.shadow.begin_round();
+                self.close_asked();
+            }
             Action::Pause => match self.guest {
                 Guest::Running => self.wants_pause = true,
-                Guest::AtEnd => self.migration.handle_paused(self.now),
+                Guest::AtEnd { .. } => {
+                    self.guest = Guest::AtEnd { paused: true };
+                    self.migration.handle_paused(self.now);
+                }
                 Guest::Settled | Guest::Still => {
                     self.guest = Guest::Still;
                     self.migration.handle_paused(self.now);
@@ -240,7 +249,7 @@ impl Run {
             Action::Defer { block, .. } => self.shadow.defer(self.migration.blocks().pages(block)),
             Action::Finish(report) => {
                 if self.config.scenario == Scenario::Precopy {
-                    self.shadow.judge(source);
+                    self.shadow.judge(self.migration.evidence().closed_epoch(), source);
                 }
                 self.report = Some(report);
             }
@@ -248,12 +257,11 @@ impl Run {
         }
     }
 
+    /// A guest that stands still has written nothing since the last log. Otherwise the end of the frame answers.
     fn close_asked(&mut self) {
         if self.guest == Guest::Still {
             let epoch = self.migration.open_epoch();
             self.migration.handle_dirty_log(self.now, epoch, &PageBitmap::default(), Coverage::Complete);
-        } else {
-            self.wants_close = true;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pagesieve_core::{Gfn, PageBitmap};
+use pagesieve_core::{Epoch, Gfn, PageBitmap};
 
 use crate::source::{Source, Version};
 
@@ -13,6 +13,7 @@ pub(crate) struct Shadow {
     /// Pages of blocks that the engine left for a later round: it does not call them current.
     behind: PageBitmap,
     lost: PageBitmap,
+    first_lost: Option<(Epoch, Gfn)>,
 }
 
 impl Shadow {
@@ -56,20 +57,30 @@ impl Shadow {
         self.behind.insert_range(pages);
     }
 
-    /// The end of a round: every page that was not deferred is called current, so it must be. Then a new round begins.
-    pub(crate) fn judge(&mut self, source: &Source) {
+    /// A round begins: what was deferred before may be called current in it.
+    pub(crate) fn begin_round(&mut self) {
+        self.behind.clear();
+    }
+
+    /// The end of a round: every page that was not deferred in it is called current, so it must be.
+    pub(crate) fn judge(&mut self, epoch: Epoch, source: &Source) {
         for slot in source.slots().iter() {
             for gfn in (slot.base.0..slot.end().0).map(Gfn) {
                 if !self.there(gfn).same(source.truth(gfn)) && !self.behind.contains(gfn) {
                     self.lost.insert(gfn);
+                    self.first_lost.get_or_insert((epoch, gfn));
                 }
             }
         }
-        self.behind.clear();
     }
 
     /// Pages that were called current and were not, at the end of any round.
     pub(crate) fn lost(&self) -> &PageBitmap {
         &self.lost
+    }
+
+    /// The last closed epoch when a page was lost first, and the page.
+    pub(crate) fn first_lost(&self) -> Option<(Epoch, Gfn)> {
+        self.first_lost
     }
 }

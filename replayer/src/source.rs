@@ -22,6 +22,8 @@ impl Version {
     }
 }
 
+/// Marks a content that was not looked at; numbers of contents count up from 0 and do not reach it.
+const UNSEEN: u32 = 1 << 31;
 /// No delta is known.
 const NO_DELTA: u16 = u16::MAX;
 
@@ -52,7 +54,7 @@ impl Source {
             populated: PageBitmap::default(),
             unsettled: PageBitmap::default(),
         };
-        source.set_slots(table(&header.slots)?)?;
+        source.set_slots(table(&header.slots)?);
         Ok(source)
     }
 
@@ -62,10 +64,6 @@ impl Source {
 
     pub(crate) fn by_content(&self) -> bool {
         self.by_content
-    }
-
-    pub(crate) fn populated(&self) -> &PageBitmap {
-        &self.populated
     }
 
     /// Time enters the frame's epoch. Returns true if the slots changed.
@@ -79,35 +77,28 @@ impl Source {
         for slot in slots.iter().filter(|slot| !self.slots.iter().any(|old| old == *slot)) {
             self.unsettled.insert_range(slot.base.0..slot.end().0);
         }
-        self.set_slots(slots)?;
+        self.set_slots(slots);
         Ok(changed)
     }
 
-    fn set_slots(&mut self, slots: MemSlots) -> Result<(), ReplayError> {
-        let end = slots.frame_end();
-        if end > Blocks::MAX_FRAMES {
-            return Err(ReplayError::TooManyFrames(end));
-        }
-        let frames = (end as usize).max(self.version.len());
+    fn set_slots(&mut self, slots: MemSlots) {
+        let frames = (slots.frame_end() as usize).max(self.version.len());
         self.version.resize(frames, 0);
         self.before.resize(frames, 0);
         self.compressed.resize(frames, 0);
         self.delta.resize(frames, NO_DELTA);
         self.slots = slots;
-        Ok(())
     }
 
     /// Time reaches the end of the frame's epoch: its changes are the truth now.
     pub(crate) fn close(&mut self, frame: &Frame) {
-        if self.by_content {
-            for summary in frame.summaries.iter().flatten() {
-                self.set_content(summary);
-            }
+        if !self.by_content {
+            self.name_log(frame, version_of(frame.epoch));
+        } else if let Some(summaries) = &frame.summaries {
+            summaries.iter().for_each(|summary| self.set_content(summary));
         } else {
-            let version = version_of(frame.epoch);
-            for gfn in frame.log.all().iter().filter(|gfn| gfn.index() < self.version.len()) {
-                self.version[gfn.index()] = version;
-            }
+            // Nobody looked: each page of the log may have a content that no other epoch has seen.
+            self.name_log(frame, UNSEEN | frame.epoch.0);
         }
         for slot in self.slots.iter() {
             for at in (slot.base.0..slot.end().0).filter(|&at| !frame.populated.contains(Gfn(at))) {
@@ -115,10 +106,18 @@ impl Source {
             }
         }
         if !self.by_content {
-            self.name_new_data(frame);
+            self.name_old_data(frame);
         }
         self.populated = frame.populated.clone();
         self.unsettled.clear();
+    }
+
+    fn name_log(&mut self, frame: &Frame, version: u32) {
+        for gfn in frame.log.all().iter() {
+            if let Some(page) = self.version.get_mut(gfn.index()) {
+                *page = version;
+            }
+        }
     }
 
     fn set_content(&mut self, summary: &PageSummary) {
@@ -131,13 +130,14 @@ impl Source {
         self.delta[at] = summary.delta.unwrap_or(NO_DELTA);
     }
 
-    /// Without summaries a populated page cannot be told from zeros by its number, so each must have one: data that was there
-    /// from the start gets that of epoch 0.
-    fn name_new_data(&mut self, frame: &Frame) {
-        for gfn in frame.populated.iter().filter(|gfn| gfn.index() < self.version.len()) {
-            let version = &mut self.version[gfn.index()];
-            if *version == Version::ZERO.0 {
-                *version = version_of(if self.populated.is_empty() { Epoch(0) } else { frame.epoch });
+    /// Without summaries only a number tells data from zeros. Data that was there at the start, or came with a new slot, gets
+    /// one here. A page that is populated later without being in the log (by reading it) is still zero.
+    fn name_old_data(&mut self, frame: &Frame) {
+        let first = self.populated.is_empty();
+        for gfn in frame.populated.iter() {
+            let Some(version) = self.version.get_mut(gfn.index()) else { return };
+            if *version == Version::ZERO.0 && (first || self.unsettled.contains(gfn)) {
+                *version = version_of(frame.epoch);
             }
         }
     }
@@ -173,10 +173,14 @@ fn version_of(epoch: Epoch) -> u32 {
     epoch.0.saturating_add(1).min(Version::TORN.0 - 1)
 }
 
-fn table(slots: &[pagesieve_core::MemSlot]) -> Result<MemSlots, ReplayError> {
+/// The table of these slots, if they agree and the tables indexed by frame can hold them.
+pub(crate) fn table(slots: &[pagesieve_core::MemSlot]) -> Result<MemSlots, ReplayError> {
     let mut table = MemSlots::new();
     for &slot in slots {
         table.insert(slot)?;
+    }
+    if table.frame_end() > Blocks::MAX_FRAMES {
+        return Err(ReplayError::TooManyFrames(table.frame_end()));
     }
     Ok(table)
 }

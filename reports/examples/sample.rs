@@ -1,5 +1,4 @@
 //! Writes a sample report into the folder given as the only argument, to look at the page without any trace.
-#![allow(missing_docs, unreachable_pub)]
 
 #[path = "../tests/fixture/mod.rs"]
 mod fixture;

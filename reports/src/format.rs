@@ -160,8 +160,14 @@ mod tests {
         assert_eq!(percent(0.0001), "<\u{a0}0.1\u{a0}%", "only nothing is 0 %");
         assert_eq!((percent(0.0), percent(1.0)), ("0.0\u{a0}%".into(), "100.0\u{a0}%".into()));
         assert_eq!(percent(f64::NAN), NONE);
-        assert_eq!((count(0), count(999), count(1000), count(1_234_567)), ("0".into(), "999".into(), "1,000".into(), "1,234,567".into()));
-        assert_eq!((bytes(1023), bytes(1536), bytes(u64::MAX)), ("1023\u{a0}B".into(), "1.5\u{a0}KiB".into(), "16.0\u{a0}EiB".into()));
+        assert_eq!(
+            (count(0), count(999), count(1000), count(1_234_567)),
+            ("0".into(), "999".into(), "1,000".into(), "1,234,567".into())
+        );
+        assert_eq!(
+            (bytes(1023), bytes(1536), bytes(u64::MAX)),
+            ("1023\u{a0}B".into(), "1.5\u{a0}KiB".into(), "16.0\u{a0}EiB".into())
+        );
         assert_eq!(round_bytes(65536), "64\u{a0}KiB");
         assert_eq!((duration(1_500_000), duration(61_000_000_000)), ("1.5\u{a0}ms".into(), "61.0\u{a0}s".into()));
         assert_eq!(duration(125_000_000_000), "2\u{a0}min 05\u{a0}s");

@@ -18,34 +18,52 @@ pub fn markdown(report: &Report) -> String {
         section(&mut out, trace);
     }
     let _ = writeln!(out, "Formulas are in reports/METHODOLOGY.md, limits in reports/BIAS.md.\n");
-    let _ = writeln!(out, "Made by {} with `{}`.", escape(&page.tool), page.command.replace(['`', '\n', '\r'], " "));
+    let _ = writeln!(out, "Made by {} with: {}", escape(&page.tool), escape(&page.command));
     out
 }
 
 fn overview(out: &mut String, page: &PageView) {
-    let heads = ["trace", "class", "source of events", "claimed", "skipped, all blocks", "skipped, resident blocks", "lost pages (proven)", "lost pages (aging-literal)", "lost events"];
+    let heads = [
+        "trace",
+        "class",
+        "source of events",
+        "claimed",
+        "skipped, all blocks",
+        "skipped, resident blocks",
+        "lost pages (proven)",
+        "lost pages (aging-literal)",
+        "lost events",
+    ];
     out.push_str("\n## Traces\n\n");
-    table(out, &heads, page.rows.iter().map(|row| {
-        vec![
-            row.name.clone(),
-            row.class.clone(),
-            row.source.label.clone(),
-            row.claim.clone(),
-            judged(&row.all),
-            judged(&row.resident),
-            row.lost_pages.clone(),
-            row.literal.clone(),
-            row.lost_events.clone(),
-        ]
-    }));
+    table(
+        out,
+        &heads,
+        page.rows.iter().map(|row| {
+            vec![
+                row.name.clone(),
+                row.class.clone(),
+                row.source.label.clone(),
+                row.claim.clone(),
+                judged(&row.all),
+                judged(&row.resident),
+                row.lost_pages.clone(),
+                row.literal.clone(),
+                row.lost_events.clone(),
+            ]
+        }),
+    );
 }
 
 fn classes(out: &mut String, page: &PageView) {
     out.push_str("\n## Claims by class\n\n");
     let heads = ["class", "claimed", "traces", "skipped, all blocks", "skipped, resident blocks"];
-    table(out, &heads, page.classes.iter().map(|row| {
-        vec![row.label.clone(), row.claim.clone(), row.traces.clone(), judged(&row.all), judged(&row.resident)]
-    }));
+    table(
+        out,
+        &heads,
+        page.classes
+            .iter()
+            .map(|row| vec![row.label.clone(), row.claim.clone(), row.traces.clone(), judged(&row.all), judged(&row.resident)]),
+    );
 }
 
 fn section(out: &mut String, trace: &TraceView) {
@@ -57,22 +75,38 @@ fn section(out: &mut String, trace: &TraceView) {
     bullets(out, &trace.notes);
     if !trace.policies.is_empty() {
         out.push_str("\n### Replays\n\n");
-        let heads = ["policy", "scenario", "block", "skipped, all blocks", "skipped, resident blocks", "lost pages", "rounds", "sent", "on the wire", "downtime", "converged"];
-        table(out, &heads, trace.policies.iter().map(|row| {
-            vec![
-                row.policy.clone(),
-                row.scenario.clone(),
-                row.block.clone(),
-                row.all.rate.clone(),
-                row.resident.rate.clone(),
-                row.lost_pages.clone(),
-                row.rounds.clone(),
-                row.sent.clone(),
-                row.wire.clone(),
-                row.downtime.clone(),
-                row.converged.clone(),
-            ]
-        }));
+        let heads = [
+            "policy",
+            "scenario",
+            "block",
+            "skipped, all blocks",
+            "skipped, resident blocks",
+            "lost pages",
+            "rounds",
+            "sent",
+            "on the wire",
+            "downtime",
+            "converged",
+        ];
+        table(
+            out,
+            &heads,
+            trace.policies.iter().map(|row| {
+                vec![
+                    row.policy.clone(),
+                    row.scenario.clone(),
+                    row.block.clone(),
+                    row.all.rate.clone(),
+                    row.resident.rate.clone(),
+                    row.lost_pages.clone(),
+                    row.rounds.clone(),
+                    row.sent.clone(),
+                    row.wire.clone(),
+                    row.downtime.clone(),
+                    row.converged.clone(),
+                ]
+            }),
+        );
     }
     out.push_str("\n### Check\n\n");
     pairs(out, &trace.checks);

@@ -34,8 +34,7 @@ pub enum ReportError {
 /// [`ReportError`] if the folder cannot be made or a file cannot be written. Files written before the error stay.
 pub fn write(report: &Report, dir: &Path) -> Result<Vec<PathBuf>, ReportError> {
     fs::create_dir_all(dir).map_err(|source| ReportError::MakeFolder { path: dir.into(), source })?;
-    let files =
-        [("index.html", html(report)), ("summary.json", json(report)), ("summary.md", markdown(report))];
+    let files = [("index.html", html(report)), ("summary.json", json(report)), ("summary.md", markdown(report))];
     files
         .into_iter()
         .map(|(name, text)| {

@@ -6,19 +6,53 @@ use std::io::Write;
 use std::time::Instant;
 
 use pagesieve_core::{Access, Nanos};
-use pagesieve_traces::{Class, Frame, Header, Reader, SynthConfig, Writer, synth};
+use pagesieve_traces::{Class, ContentId, Frame, Header, Reader, SynthConfig, Writer, synth};
 
 const LEVEL: i32 = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
-    writeln!(out, "class     memory  epoch   events  file/ev  no sums  records  rows  columns  ranks  write M/s  read M/s")?;
+    writeln!(
+        out,
+        "class     memory  epoch   events  file/ev  B/summary  hashes  no sums  records  rows  columns  ranks  write M/s  read M/s"
+    )?;
     for class in Class::ALL {
         for (memory, epoch) in [(256u64 << 20, 1_000), (4 << 30, 1_000), (4 << 30, 100)] {
             measure(class, memory, epoch, &mut out)?;
         }
     }
+    writeln!(out, "\nlevel  class     columns, bytes an event  compression M events/s")?;
+    for class in [Class::Light, Class::HeavyIo] {
+        levels(class, &mut out)?;
+    }
     Ok(())
+}
+
+/// The columns at other levels of zstd.
+fn levels(class: Class, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let config = SynthConfig { memory: 256 << 20, duration: Nanos(20 * Nanos::SECOND.0), ..SynthConfig::new(class) };
+    let frames: Vec<_> = synth(config)?.map(|frame| (frame.events.len(), columns(&frame))).collect();
+    let events: usize = frames.iter().map(|(events, _)| events).sum();
+    for level in [1, 3, 9, 19] {
+        let begun = Instant::now();
+        let mut bytes = 0;
+        for (_, columns) in &frames {
+            bytes += zstd::bulk::compress(columns, level)?.len();
+        }
+        let rate = events as f64 / begun.elapsed().as_secs_f64() / 1e6;
+        writeln!(out, "{level:5}  {class:8} {:24.2} {rate:23.1}", bytes as f64 / events as f64)?;
+    }
+    Ok(())
+}
+
+/// The summaries of a frame with a hash of 16 bytes for each page instead of the number of its content: bytes that no
+/// compression makes smaller.
+fn hashed(frame: &Frame) -> Frame {
+    let mut frame = frame.clone();
+    for summary in frame.summaries.iter_mut().flatten() {
+        summary.content = ContentId(0);
+    }
+    frame
 }
 
 fn measure(class: Class, memory: u64, epoch: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
@@ -34,7 +68,9 @@ fn measure(class: Class, memory: u64, epoch: u64, out: &mut impl Write) -> Resul
     let events: usize = frames.iter().map(|frame| frame.events.len()).sum();
     let per_event = |bytes: usize| bytes as f64 / events as f64;
 
+    let summaries: usize = frames.iter().flat_map(|frame| &frame.summaries).map(Vec::len).sum();
     let whole = write(&header, &frames)?.len();
+    let hashes = write(&header, &frames.iter().map(hashed).collect::<Vec<_>>())?.len() + 16 * summaries;
     for frame in &mut frames {
         frame.summaries = None;
     }
@@ -58,9 +94,11 @@ fn measure(class: Class, memory: u64, epoch: u64, out: &mut impl Write) -> Resul
     let [records, rows, columns, ranks] = sizes.map(per_event);
     writeln!(
         out,
-        "{class:8} {:6}M {epoch:5}ms {events:8} {:8.2} {:8.2} {records:8.2} {rows:5.2} {columns:8.2} {ranks:6.2} {write_rate:10.1} {read_rate:9.1}",
+        "{class:8} {:6}M {epoch:5}ms {events:8} {:8.2} {:10.2} {:7.2} {:8.2} {records:8.2} {rows:5.2} {columns:8.2} {ranks:6.2} {write_rate:10.1} {read_rate:9.1}",
         memory >> 20,
         per_event(whole),
+        (whole - file.len()) as f64 / summaries as f64,
+        (hashes - file.len()) as f64 / summaries as f64,
         per_event(file.len()),
     )?;
     Ok(())

@@ -142,9 +142,7 @@ impl Checker {
         let from = self.before.as_ref().map_or(frame.start, |before| before.scan_start.min(frame.start));
         let early = |event: &&Access| event.time < from || event.time > frame.end;
         if let Some(event) = frame.events.iter().find(early) {
-            self.report("events lie inside their epoch", || {
-                format!("{} is not in {}..={}", event.time.0, from.0, frame.end.0)
-            });
+            self.report("events lie inside their epoch", || format!("{} is not in {}..={}", event.time.0, from.0, frame.end.0));
         }
         if let Some(gfn) = frame.events.iter().map(|event| event.gfn).find(|&gfn| self.slots.slot_of(gfn).is_none()) {
             self.report("events lie in a memory slot", || format!("page {gfn}"));

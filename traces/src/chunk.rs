@@ -139,7 +139,13 @@ impl Unpacker {
     }
 
     /// The payload of stored bytes. Memory grows with what really comes out, never by what the head claims.
-    pub(crate) fn unpack(&mut self, head: &Head, stored: &[u8], payload: &mut Vec<u8>, budget: &mut Budget) -> Result<(), Damage> {
+    pub(crate) fn unpack(
+        &mut self,
+        head: &Head,
+        stored: &[u8],
+        payload: &mut Vec<u8>,
+        budget: &mut Budget,
+    ) -> Result<(), Damage> {
         if crc32fast::hash(stored) != head.crc {
             return Err(Damage::Checksum);
         }

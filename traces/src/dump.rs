@@ -48,7 +48,9 @@ pub fn dump<R: Read>(reader: &mut Reader<R>, output: &mut impl Write, format: Du
     let end = reader.end().map_or_else(String::new, end_text);
     match format {
         DumpFormat::Text => writeln!(output, "{end}")?,
-        DumpFormat::JsonLines => line(output, &json!({ "type": "end", "complete": reader.end() == Some(&End::Complete), "text": end }))?,
+        DumpFormat::JsonLines => {
+            line(output, &json!({ "type": "end", "complete": reader.end() == Some(&End::Complete), "text": end }))?
+        }
     }
     Ok(())
 }
@@ -57,12 +59,18 @@ fn end_text(end: &End) -> String {
     match end {
         End::Complete => "end: complete".to_owned(),
         End::Cut { frames, at_byte } => format!("end: cut after {frames} whole frames, at byte {at_byte}"),
-        End::Damaged { frames, at_byte, damage } => format!("end: damaged after {frames} whole frames, at byte {at_byte}: {damage}"),
+        End::Damaged { frames, at_byte, damage } => {
+            format!("end: damaged after {frames} whole frames, at byte {at_byte}: {damage}")
+        }
     }
 }
 
 fn text_header(header: &Header, output: &mut impl Write) -> io::Result<()> {
-    writeln!(output, "trace by pagesieve {} of {} pid {} ({})", header.tool, header.target.kind, header.target.pid, header.target.command)?;
+    writeln!(
+        output,
+        "trace by pagesieve {} of {} pid {} ({})",
+        header.tool, header.target.kind, header.target.pid, header.target.command
+    )?;
     writeln!(output, "source {:?}, hooks [{}], arming {}", header.source, header.hooks.join(", "), header.arming)?;
     for slot in &header.slots {
         writeln!(output, "slot {}..{} at {} {:?}", slot.base, slot.end(), slot.hva, slot.backing)?;
@@ -128,12 +136,15 @@ fn json_header(header: &Header, output: &mut impl Write) -> io::Result<()> {
     let mut value = serde_json::to_value(header)?;
     if let Value::Object(fields) = &mut value {
         fields.insert("type".to_owned(), "header".into());
+        // A dump is made to be passed on; whoever needs the key has the trace.
+        fields.remove("fingerprint_key");
     }
     line(output, &value)
 }
 
 fn json_frame(frame: &Frame, output: &mut impl Write) -> io::Result<()> {
-    let unknown: Vec<_> = frame.log.unknown.iter().map(|set| json!({ "reason": set.reason, "pages": runs(&set.pages) })).collect();
+    let unknown: Vec<_> =
+        frame.log.unknown.iter().map(|set| json!({ "reason": set.reason, "pages": runs(&set.pages) })).collect();
     let value = json!({
         "type": "frame", "epoch": frame.epoch, "start": frame.start, "scan_start": frame.scan_start, "end": frame.end,
         "closing": frame.closing, "slots": frame.slots, "events": frame.events.len(), "written": runs(&frame.log.written),

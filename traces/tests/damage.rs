@@ -114,7 +114,11 @@ fn with_version(mut file: Vec<u8>, major: u16, minor: u16) -> Vec<u8> {
 fn other_major_versions_are_refused_with_advice() {
     let file = file(&header(), &frames());
     let new = read(&with_version(file.clone(), 2, 0)).unwrap_err();
-    assert!(matches!(new, ReadError::TooNew { .. }) && new.to_string().contains("2.0") && new.to_string().contains("update pagesieve"));
+    assert!(
+        matches!(new, ReadError::TooNew { .. })
+            && new.to_string().contains("2.0")
+            && new.to_string().contains("update pagesieve")
+    );
     let old = read(&with_version(file, 0, 9)).unwrap_err();
     assert!(matches!(old, ReadError::TooOld { .. }) && old.to_string().contains("record again"));
 }
@@ -193,8 +197,9 @@ fn claimed_lengths_are_not_trusted() {
     assert!(matches!(read(&header_length), Err(ReadError::Header { damage: Damage::Malformed(_) })));
 }
 
-/// Time 0, no slots, nothing lost, no reasons, no notes: the least that can stand before the sets.
-const META: [u8; 9] = [8, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Times 0, no slots, nothing lost, no reasons, no notes: the least that can stand before the sets.
+const META: [u8; 10] = [9, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Four empty sets.
 const NO_SETS: [u8; 12] = [0; 12];
 
 #[test]
@@ -223,15 +228,15 @@ fn claimed_counts_are_not_trusted() {
     // 2^30 - 1 texts of notes, and a reason named twice.
     let notes = [13, 0, 0, 0, 0, 0, 0, 0, 0, 252, 0xff, 0xff, 0xff];
     assert_eq!(malformed(&[&notes, &[0x3f]]), "its texts, notes and slots do not follow the format");
-    assert_eq!(malformed(&[&[10, 0, 0, 0, 0, 0, 0, 0, 2, 1, 1, 0], &NO_SETS]), "bytes follow its texts, notes and slots");
-    assert_eq!(malformed(&[&[10, 0, 0, 0, 0, 0, 0, 0, 2, 1, 1], &NO_SETS]), "its texts, notes and slots do not follow the format");
+    assert_eq!(malformed(&[&[10], &META[1..], &[0], &NO_SETS]), "bytes follow its texts, notes and slots");
+    assert_eq!(malformed(&[&[8], &META[1..], &NO_SETS]), "its texts, notes and slots do not follow the format");
     assert_eq!(malformed(&[&[11, 0, 0, 0, 0, 0, 0, 0, 2, 1, 1, 0], &NO_SETS]), "its dirty log names a reason twice");
 }
 
 #[test]
 fn a_set_over_all_memory_needs_leave() {
     // A bitmap of 2^38 pages takes 32 GiB.
-    let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 0, 0];
+    let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x08, 0, 0];
     let file = with_payload(&[&META[..], &huge].concat());
     assert_eq!(damage_of(&file), Damage::Memory { limit: 1 << 30 });
     // Within the limit the same trick works; a smaller limit refuses it.

@@ -16,7 +16,9 @@ fn any_set() -> impl Strategy<Value = PageBitmap> {
         let mut set = PageBitmap::new(end);
         for (start, length) in runs {
             let step = if scatter { 2 } else { 1 };
-            (start..start + length).step_by(step).for_each(|page| drop(set.insert(Gfn(page))));
+            for page in (start..start + length).step_by(step) {
+                set.insert(Gfn(page));
+            }
         }
         set
     })
@@ -51,12 +53,8 @@ fn any_log() -> impl Strategy<Value = DirtyLog> {
 
 fn any_summaries() -> impl Strategy<Value = Vec<PageSummary>> {
     btree_map(0..1u64 << 40, (any::<u32>(), any::<u16>(), option::of(any::<u16>())), 0..40).prop_map(|pages| {
-        let summary = |(gfn, (content, compressed, delta))| PageSummary {
-            gfn: Gfn(gfn),
-            content: ContentId(content),
-            compressed,
-            delta,
-        };
+        let summary =
+            |(gfn, (content, compressed, delta))| PageSummary { gfn: Gfn(gfn), content: ContentId(content), compressed, delta };
         pages.into_iter().map(summary).collect()
     })
 }
@@ -105,8 +103,8 @@ proptest! {
     #[test]
     fn any_frames_come_back(mut frames in vec(any_frame(), 0..4)) {
         frames.sort_by_key(|frame| frame.start);
-        for (before, frame) in frames.iter_mut().enumerate() {
-            frame.epoch = Epoch(40 + before as u32);
+        for (at, frame) in frames.iter_mut().enumerate() {
+            frame.epoch = Epoch(40 + at as u32);
         }
         prop_assert_eq!(read(&file(&header(), &frames)).unwrap(), frames);
     }

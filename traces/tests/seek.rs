@@ -23,7 +23,17 @@ fn seek_all(file: Vec<u8>, stored: bool) {
     for (time, epoch) in WANTED.into_iter().rev() {
         assert_eq!(reader.seek_to(Nanos(time)).unwrap(), Some(Epoch(epoch)));
         let slots = reader.slots().pages();
-        assert_eq!(slots, if epoch <= 2 { 512 } else if epoch <= 7 { 536 } else { 537 }, "slots before epoch {epoch}");
+        assert_eq!(
+            slots,
+            if epoch <= 2 {
+                512
+            } else if epoch <= 7 {
+                536
+            } else {
+                537
+            },
+            "slots before epoch {epoch}"
+        );
         let rest: Vec<_> = reader.frames().map(|frame| frame.unwrap().epoch.0).collect();
         assert_eq!(rest, (epoch..=10).collect::<Vec<_>>());
         assert_eq!(reader.end() == Some(&End::Complete), stored);

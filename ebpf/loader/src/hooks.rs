@@ -128,14 +128,6 @@ impl Hook {
     }
 }
 
-/// The cause in one line: the last one is the system's own.
 fn explain(error: ProgramError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    // The verifier's log, if any, follows on further lines.
-    text.lines().next().unwrap_or_default().to_owned()
+    crate::ladder::causes(&error)
 }

@@ -58,6 +58,17 @@ fn join(refused: &[Refusal]) -> String {
     format!("{} ({fix})", tried.join("; "))
 }
 
+/// An error with all its causes in one line; the verifier's log, which would follow on further lines, is left out.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
 /// A loaded object and what it is attached to.
 pub(crate) struct Attached {
     pub(crate) object: Ebpf,
@@ -99,14 +110,9 @@ fn load(config: &TrackerConfig, exceptions: bool) -> Result<Attached, AttachErro
         .override_global("EXCEPTIONS_HOOKED", &hooked, true)
         .map_max_entries("EVENTS", config.ring_bytes.max(4096).next_power_of_two())
         .map_max_entries("PAGES", config.page_limit.clamp(1, u64::from(u32::MAX)) as u32);
-    let object = loader.load(OBJECT).map_err(|error| {
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
-        AttachError::Load { reason, fix: "run as root, or give the binary CAP_BPF and CAP_PERFMON; `pagesieve doctor` tells more" }
+    let object = loader.load(OBJECT).map_err(|error| AttachError::Load {
+        reason: causes(&error),
+        fix: "run as root, or give the binary CAP_BPF and CAP_PERFMON; `pagesieve doctor` tells more",
     })?;
     Ok(Attached { object, hooks: Vec::new(), refused: Vec::new(), sees_control: false })
 }

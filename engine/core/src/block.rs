@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-
 use crate::{Gfn, MemSlots, PAGE_SIZE};
 
 /// A block, as the engine names it in actions. Numbers count through all slots in frame order.

@@ -114,9 +114,7 @@ impl Tracker {
     pub fn is_page_unused(&self, gfn: Gfn, now: Nanos) -> bool {
         match self.page_info(gfn) {
             None => true,
-            Some(page) => {
-                page.aged_out || now.since(page.last_access) > self.threshold || page.count < self.min_access
-            }
+            Some(page) => page.aged_out || now.since(page.last_access) > self.threshold || page.count < self.min_access,
         }
     }
 

@@ -76,7 +76,8 @@ impl Workload {
                     })
                 })
                 .collect();
-            let adversary = self.adversary.map(|adversary| scope.spawn(|| adversary.run(&memory, self.seed, self.length)));
+            let memory = &memory;
+            let adversary = self.adversary.map(|adversary| scope.spawn(move || adversary.run(memory, self.seed, self.length)));
             let mut accesses = 0;
             for thread in threads {
                 accesses += thread.join().map_err(|_| io::Error::other("a workload thread panicked"))??;

@@ -5,7 +5,7 @@ use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend, PathE
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, TextStyle};
 
-use super::ink::{GRID, Ink, MUTED, SURFACE, TEXT};
+use super::ink::{GRID, Ink, MUTED, TEXT};
 
 /// What drawing returns.
 pub type DrawResult<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
@@ -115,13 +115,6 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
     /// A line of text.
     pub(crate) fn text(&self, text: &str, at: (i32, i32), how: Lettering) -> DrawResult<DB> {
         self.area.draw(&Text::new(text.to_owned(), at, how.style(self.format.text)))
-    }
-
-    /// A line of text on a ground of its own, readable above any drawing. `at` is the upper left corner.
-    pub(crate) fn label(&self, at: (i32, i32), text: &str) -> DrawResult<DB> {
-        let (x, y) = at;
-        self.fill((x - 4, y - 2), (x + self.format.text_width(text) + 4, y + self.format.text + 4), SURFACE)?;
-        self.text(text, at, Lettering::PLAIN)
     }
 
     /// Upright lines and labels for the shares 0 to 100 % of a box between two x positions.

@@ -43,6 +43,8 @@ pub struct Interval {
 /// More intervals than this can neither be told apart on a screen nor read in a table.
 const MOST: usize = 300;
 const HEIGHT: u32 = 300;
+/// How many times higher than all others an interval must be to be cut off.
+const CUT_FROM: f64 = 3.0;
 const LEGEND_TOP: i32 = 268;
 
 impl Interval {
@@ -92,6 +94,18 @@ impl DirtyRate {
         self.intervals.iter().max_by(|a, b| a.rate().total_cmp(&b.rate()))
     }
 
+    /// Upper end of the axis. One interval far above all others, such as a first epoch that holds the past, would press the
+    /// rest flat: it is cut off and its height written beside it.
+    fn top(&self) -> f64 {
+        let mut rates: Vec<f64> = self.intervals.iter().map(Interval::rate).collect();
+        rates.sort_by(|a, b| b.total_cmp(a));
+        match rates[..] {
+            [first, second, ..] if second > 0.0 && first > second * CUT_FROM => second * 1.5,
+            [first, ..] if first > 0.0 => first * 1.12,
+            _ => 1.0,
+        }
+    }
+
     fn total(&self, of: impl Fn(&Interval) -> u64) -> u64 {
         self.intervals.iter().map(of).fold(0, u64::saturating_add)
     }
@@ -108,8 +122,9 @@ impl DirtyRate {
     }
 
     /// A line with steps: a rate holds for a whole interval, nothing is known about its course inside.
-    fn steps(&self, of: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
-        self.intervals.iter().flat_map(|at| [(at.start as f64 / 1e9, of(at)), (at.end as f64 / 1e9, of(at))]).collect()
+    fn steps(&self, of: impl Fn(&Interval) -> f64, top: f64) -> Vec<(f64, f64)> {
+        let step = |at: &Interval| [at.start, at.end].map(|time| (time as f64 / 1e9, of(at).min(top)));
+        self.intervals.iter().flat_map(step).collect()
     }
 }
 
@@ -125,7 +140,11 @@ impl Drawing for DirtyRate {
         let lossy = self.intervals.iter().filter(|interval| interval.lost > 0).count();
         let lost = match self.total(|interval| interval.lost) {
             0 => "No event was lost.".into(),
-            lost => format!("{} lost, in {lossy} of {} intervals.", format::plural(lost, "event was", "events were"), self.intervals.len()),
+            lost => format!(
+                "{} lost, in {lossy} of {} intervals.",
+                format::plural(lost, "event was", "events were"),
+                self.intervals.len()
+            ),
         };
         format!(
             "Line with one step for {}. Over {} the mean is {mean:.1} MiB/s; the highest step is {:.1} MiB/s, from {} to {}. {lost}",
@@ -138,7 +157,16 @@ impl Drawing for DirtyRate {
     }
 
     fn table(&self) -> Table {
-        let heads = ["from (s)", "to (s)", "dirty rate (MiB/s)", "dirty pages", "only not proven clean", "events", "lost events", "resident pages"];
+        let heads = [
+            "from (s)",
+            "to (s)",
+            "dirty rate (MiB/s)",
+            "dirty pages",
+            "only not proven clean",
+            "events",
+            "lost events",
+            "resident pages",
+        ];
         let caption = match self.epochs_each {
             1 => "One row for each epoch.".into(),
             each => format!("One row for each {each} epochs. Every epoch by itself is in summary.json."),
@@ -172,8 +200,7 @@ impl Drawing for DirtyRate {
         let pen = Pen { area, format };
         let plot = area.margin(0, area.dim_in_pixel().1 as i32 - LEGEND_TOP + 12, 0, 0);
         let last = if self.end() == 0 { 1.0 } else { self.end() as f64 / 1e9 };
-        let top = self.peak().map_or(0.0, Interval::rate);
-        let top = if top > 0.0 { top * 1.12 } else { 1.0 };
+        let top = self.top();
         let mut chart = ChartBuilder::on(&plot)
             .margin_top(22)
             .margin_right(8)
@@ -192,13 +219,20 @@ impl Drawing for DirtyRate {
             .y_label_formatter(&|rate| short(*rate))
             .label_style(Lettering::MUTED.style(format.text))
             .draw()?;
-        chart.draw_series(AreaSeries::new(self.steps(Interval::unknown_rate), 0.0, UNKNOWN.rgb().filled()))?;
-        chart.draw_series(LineSeries::new(self.steps(Interval::rate), DIRTY.rgb().stroke_width(2)))?;
+        chart.draw_series(AreaSeries::new(self.steps(Interval::unknown_rate, top), 0.0, UNKNOWN.rgb().filled()))?;
+        chart.draw_series(LineSeries::new(self.steps(Interval::rate, top), DIRTY.rgb().stroke_width(2)))?;
         for lossy in self.intervals.iter().filter(|interval| interval.lost > 0) {
             let middle = (lossy.start as f64 + lossy.end as f64) / 2e9;
             let (x, y) = chart.plotting_area().map_coordinate(&(middle, top));
             pen.line(&[(x, y), (x, LEGEND_TOP - 52)], LOST, 1)?;
             pen.marker((x, y), LOST)?;
+        }
+        if let Some(peak) = self.peak().filter(|peak| peak.rate() > top) {
+            let (x, y) = chart.plotting_area().map_coordinate(&(peak.end as f64 / 1e9, top));
+            let label = format!("↑ {:.1} MiB/s, cut off", peak.rate());
+            let fits = x + 6 + format.text_width(&label) < format.right();
+            let how = if fits { Lettering::PLAIN } else { Lettering::PLAIN.right() };
+            pen.text(&label, (if fits { x + 6 } else { x - 6 }, y), how)?;
         }
         pen.text("MiB/s", (0, 2), Lettering::MUTED)?;
         pen.text("seconds since the start", (format.right() - 8, LEGEND_TOP - 26), Lettering::MUTED.right())?;
@@ -217,4 +251,3 @@ fn short(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
-

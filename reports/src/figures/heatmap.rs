@@ -27,8 +27,12 @@ pub struct PageHeatmap {
 const TABLE: (usize, usize) = (8, 16);
 const PLOT_TOP: i32 = 4;
 const AXIS: i32 = 44;
-const LEGEND: i32 = 40;
-const SLOT_LABEL: usize = 40;
+const LEGEND: i32 = 44;
+/// Room for the numbers of the slots, left of the plot.
+const GUTTER: i32 = 22;
+const SLOT_LINE: i32 = 18;
+/// Slots named below the plot; a guest with more has mostly tiny ones.
+const SLOTS_NAMED: usize = 8;
 
 impl PageHeatmap {
     /// Takes a heatmap. One whose cells do not fit its rows and columns is treated as empty.
@@ -45,7 +49,12 @@ impl PageHeatmap {
             start_ns: map.start_ns,
             end_ns: map.end_ns.max(map.start_ns),
             pages_per_row: map.pages_per_row,
-            slots: map.slots.iter().filter(|slot| slot.start_row < slot.end_row && (slot.end_row as usize) <= rows).cloned().collect(),
+            slots: map
+                .slots
+                .iter()
+                .filter(|slot| slot.start_row < slot.end_row && (slot.end_row as usize) <= rows)
+                .cloned()
+                .collect(),
         }
     }
 
@@ -112,9 +121,12 @@ impl Drawing for PageHeatmap {
         if self.is_empty() {
             return "There is no heatmap for this trace.".into();
         }
-        let touched = (0..self.rows).filter(|row| self.cells[row * self.cols..][..self.cols].iter().any(|&pages| pages > 0)).count();
-        let busiest = (0..self.rows).max_by_key(|row| (self.cells[row * self.cols..][..self.cols].iter().sum::<u64>(), self.rows - row));
-        let place = busiest.map_or_else(String::new, |row| format!(" The busiest row is number {}, counted from the lowest address.", row + 1));
+        let touched =
+            (0..self.rows).filter(|row| self.cells[row * self.cols..][..self.cols].iter().any(|&pages| pages > 0)).count();
+        let busiest =
+            (0..self.rows).max_by_key(|row| (self.cells[row * self.cols..][..self.cols].iter().sum::<u64>(), self.rows - row));
+        let place = busiest
+            .map_or_else(String::new, |row| format!(" The busiest row is number {}, counted from the lowest address.", row + 1));
         format!(
             "Map of {} rows, each {} of guest memory from low addresses at the top to high ones at the bottom, by {} columns of time \
              from {} to {}. {touched} rows were dirty at some time.{place}",
@@ -146,7 +158,8 @@ impl Drawing for PageHeatmap {
 
     fn height(&self, format: Format) -> u32 {
         let map = self.for_format(format);
-        u32::try_from(PLOT_TOP + map.plot(format).1 + AXIS + LEGEND).unwrap_or(u32::MAX)
+        let names = i32::try_from(self.slots.len().min(SLOTS_NAMED)).unwrap_or(0) * SLOT_LINE;
+        u32::try_from(PLOT_TOP + map.plot(format).1 + AXIS + LEGEND + names).unwrap_or(u32::MAX)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, format: Format) -> DrawResult<DB> {
@@ -156,10 +169,12 @@ impl Drawing for PageHeatmap {
         let bottom = PLOT_TOP + height;
         let right = format.right() - 1;
         map.draw_cells(&pen, row_height)?;
-        pen.line(&[(0, PLOT_TOP), (right, PLOT_TOP), (right, bottom), (0, bottom), (0, PLOT_TOP)], GRID, 1)?;
+        let frame = [(GUTTER, PLOT_TOP), (right, PLOT_TOP), (right, bottom), (GUTTER, bottom), (GUTTER, PLOT_TOP)];
+        pen.line(&frame, GRID, 1)?;
         self.draw_slots(&pen, &map, height)?;
         map.draw_time(&pen, bottom)?;
-        map.draw_legend(&pen, bottom + AXIS)
+        map.draw_legend(&pen, bottom + AXIS)?;
+        self.draw_slot_names(&pen, bottom + AXIS + LEGEND)
     }
 }
 
@@ -187,25 +202,35 @@ impl PageHeatmap {
     }
 
     fn x(&self, col: usize, format: Format) -> i32 {
-        let width = i64::from(format.right() - 1);
-        i32::try_from(width * col as i64 / self.cols.max(1) as i64).unwrap_or(0)
+        let width = i64::from(format.right() - 1 - GUTTER);
+        GUTTER + i32::try_from(width * col as i64 / self.cols.max(1) as i64).unwrap_or(0)
     }
 
-    /// Lines between slots, and each slot's name where it has room for one.
+    /// Lines between slots, and each slot's number beside the plot where it has room for one.
     fn draw_slots<DB: DrawingBackend>(&self, pen: &Pen<'_, DB>, drawn: &Self, height: i32) -> DrawResult<DB> {
         let right = pen.format.right() - 1;
         // The last drawn row may stand for fewer rows than the others, but is as high as they are.
         let rows = drawn.rows * self.rows.div_ceil(drawn.rows.max(1));
         let y = |row: u32| PLOT_TOP + (f64::from(row) / rows.max(1) as f64 * f64::from(height)).round() as i32;
-        for slot in &self.slots {
+        for (at, slot) in self.slots.iter().enumerate() {
             let (top, bottom) = (y(slot.start_row), y(slot.end_row));
             if slot.start_row > 0 {
                 pen.line(&[(0, top), (right, top)], MUTED, 1)?;
             }
-            if bottom - top >= pen.format.text + 8 {
-                let label = format::shorten(&slot.label, SLOT_LABEL.min(pen.format.chars_in(right - 12)));
-                pen.label((6, top + 4), &label)?;
+            if bottom - top >= pen.format.text {
+                let middle = (top + bottom - pen.format.text) / 2;
+                pen.text(&(at + 1).to_string(), (GUTTER - 8, middle), Lettering::MUTED.right())?;
             }
+        }
+        Ok(())
+    }
+
+    fn draw_slot_names<DB: DrawingBackend>(&self, pen: &Pen<'_, DB>, top: i32) -> DrawResult<DB> {
+        for (at, slot) in self.slots.iter().take(SLOTS_NAMED).enumerate() {
+            let label = format!("slot {}: {}", at + 1, slot.label);
+            let label = format::shorten(&label, pen.format.chars_in(pen.format.right()));
+            let line = i32::try_from(at).unwrap_or(0) * SLOT_LINE;
+            pen.text(&label, (0, top + line), Lettering::MUTED)?;
         }
         Ok(())
     }
@@ -214,7 +239,7 @@ impl PageHeatmap {
         let right = pen.format.right() - 1;
         let parts = if pen.format.is_narrow() { 4 } else { 8 };
         for part in 0..=parts {
-            let x = right * part / parts;
+            let x = GUTTER + (right - GUTTER) * part / parts;
             let how = match part {
                 0 => Lettering::MUTED,
                 part if part == parts => Lettering::MUTED.right(),

@@ -70,7 +70,21 @@ pub const HEAT: [Ink; 6] = [
 ];
 
 const ROLES: [Ink; 16] = [
-    TEXT, MUTED, GRID, SURFACE, UNPOPULATED, ZERO, UNCHANGED, SAME_CONTENT, PRESUMED, DEFERRED, SENT, CLAIM, DIRTY, UNKNOWN, LOST,
+    TEXT,
+    MUTED,
+    GRID,
+    SURFACE,
+    UNPOPULATED,
+    ZERO,
+    UNCHANGED,
+    SAME_CONTENT,
+    PRESUMED,
+    DEFERRED,
+    SENT,
+    CLAIM,
+    DIRTY,
+    UNKNOWN,
+    LOST,
     HEAT[0],
 ];
 

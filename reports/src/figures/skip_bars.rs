@@ -32,6 +32,8 @@ pub struct SkipRow {
     pub lost_pages: u64,
 }
 
+/// Room for the parts of letters that reach above the line of the first label.
+const TOP: i32 = 4;
 const LABEL: i32 = 20;
 const BAR: i32 = 20;
 const THIN: i32 = 5;
@@ -81,7 +83,7 @@ impl SkipBars {
     }
 
     fn plot_height(&self, format: Format) -> i32 {
-        self.rows.iter().map(|row| row.height(format) + GAP).sum()
+        TOP + self.rows.iter().map(|row| row.height(format) + GAP).sum::<i32>()
     }
 }
 
@@ -106,8 +108,18 @@ impl Drawing for SkipBars {
 
     fn table(&self) -> Table {
         let heads = [
-            "bar", "all blocks", "unpopulated", "zero", "unchanged", "same content", "presumed unused", "deferred", "sent",
-            "resident blocks", "of these skipped", "claimed",
+            "bar",
+            "all blocks",
+            "unpopulated",
+            "zero",
+            "unchanged",
+            "same content",
+            "presumed unused",
+            "deferred",
+            "sent",
+            "resident blocks",
+            "of these skipped",
+            "claimed",
         ];
         let mut table = Table::new("Verdicts on blocks, one for each block and round.", &heads);
         table.rows = self
@@ -134,7 +146,7 @@ impl Drawing for SkipBars {
         let pen = Pen { area, format };
         let bottom = self.plot_height(format);
         pen.percent_axis((0, format.right() - 1), (0, bottom))?;
-        let mut top = 0;
+        let mut top = TOP;
         for row in &self.rows {
             draw_row(&pen, row, top)?;
             top += row.height(format) + GAP;
@@ -154,7 +166,9 @@ fn draw_row<DB: DrawingBackend>(pen: &Pen<'_, DB>, row: &SkipRow, top: i32) -> D
         pen.text(&rates, (right, top), Lettering::PLAIN.right())?;
         (top + LABEL, right - pen.format.text_width(&rates) - 24)
     };
-    pen.text(&format::shorten(&row.label, pen.format.chars_in(room)), (0, top), Lettering::BOLD)?;
+    // Bold letters are about an eighth wider.
+    let label = format::shorten(&row.label, pen.format.chars_in(room * 8 / 9));
+    pen.text(&label, (0, top), Lettering::BOLD)?;
     draw_parts(pen, row, (bar_top, bar_top + BAR), right)?;
     let thin = (bar_top + BAR + 3, bar_top + BAR + 3 + THIN);
     draw_resident(pen, &row.blocks, thin, right)?;
@@ -218,4 +232,3 @@ fn draw_claim<DB: DrawingBackend>(pen: &Pen<'_, DB>, row: &SkipRow, top: i32, ri
 fn at(part: u64, whole: u64, right: i32) -> i32 {
     (share(part, whole).min(1.0) * f64::from(right)).round() as i32
 }
-

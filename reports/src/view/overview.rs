@@ -152,7 +152,10 @@ fn beside(traces: &[TraceReport], rows: &[OverviewRow]) -> Vec<String> {
     }
     let synthetic = rows.iter().filter(|row| !row.source.observed()).count();
     if synthetic > 0 {
-        lines.push(format!("{} synthetic: shown, but not counted in the line above.", if synthetic == 1 { "1 trace is".into() } else { format!("{synthetic} traces are") }));
+        lines.push(format!(
+            "{} synthetic: shown, but not counted in the line above.",
+            if synthetic == 1 { "1 trace is".into() } else { format!("{synthetic} traces are") }
+        ));
     }
     let broken = traces.iter().filter(|trace| !trace.verify.ok).count();
     if broken > 0 {
@@ -181,9 +184,8 @@ impl ClassRow {
         let (recorded, synthetic): (Vec<_>, Vec<_>) = of_class
             .filter_map(|trace| Some((trace, headline(trace)?)))
             .partition(|(trace, _)| SourceView::of(&trace.provenance.source).observed());
-        let sum = |of: fn(&BlockCounts) -> u64| {
-            recorded.iter().map(|(_, replay)| of(&replay.blocks)).fold(0, u64::saturating_add)
-        };
+        let sum =
+            |of: fn(&BlockCounts) -> u64| recorded.iter().map(|(_, replay)| of(&replay.blocks)).fold(0, u64::saturating_add);
         let (total, resident) = (sum(|blocks| blocks.total), sum(|blocks| blocks.resident));
         Self {
             label: claim.label.into(),

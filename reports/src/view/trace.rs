@@ -129,19 +129,31 @@ fn answer(trace: &TraceReport) -> Vec<String> {
         lines.push("The replay passed no verdict on any block, so there is no rate to judge.".into());
     } else {
         let class = claim.map(|claim| format!("the seed claims {} for this class", claim.range()));
-        let beside = |rate: &RateView| if rate.verdict == Verdict::NoClaim { String::new() } else { format!(" ({})", rate.verdict.words()) };
+        let beside = |rate: &RateView| {
+            if rate.verdict == Verdict::NoClaim { String::new() } else { format!(" ({})", rate.verdict.words()) }
+        };
         let verdict = class.unwrap_or_else(|| "the seed makes no claim for this class".into());
         lines.push(format!(
             "With proof, {} of all blocks{} and {} of the blocks that hold data{} were skipped; {verdict}.",
-            all.rate, beside(&all), resident.rate, beside(&resident)
+            all.rate,
+            beside(&all),
+            resident.rate,
+            beside(&resident)
         ));
     }
-    let judged = if proven.judged_by_content { "by page content" } else { "by the dirty log only, because the trace holds no page summaries" };
+    let judged = if proven.judged_by_content {
+        "by page content"
+    } else {
+        "by the dirty log only, because the trace holds no page summaries"
+    };
     let lost = format::plural(proven.lost_pages, "page", "pages");
     lines.push(format!("The proven policy lost {lost}, judged {judged}."));
     if let Some(literal) = trace.replays.iter().find(|replay| replay.policy == LITERAL) {
         let lost = format::plural(literal.lost_pages, "page", "pages");
-        lines.push(format!("The seed's literal rule would have skipped {} of all blocks and lost {lost}.", format::percent(literal.skip_rate.total)));
+        lines.push(format!(
+            "The seed's literal rule would have skipped {} of all blocks and lost {lost}.",
+            format::percent(literal.skip_rate.total)
+        ));
     }
     lines
 }
@@ -197,8 +209,15 @@ fn checks(trace: &TraceReport) -> Vec<(String, String)> {
         ("Epochs with lost events".into(), format::count(verify.lossy_epochs)),
         ("Epochs closed with a content comparison".into(), format::count(verify.rechecked_epochs)),
     ];
-    rows.extend(verify.unknown_by_reason.iter().map(|(reason, pages)| (format!("Not proven clean: {}", reason.replace('_', " ")), format::count(*pages))));
-    rows.extend(verify.lost_pages.iter().map(|(policy, pages)| (format!("Lost pages by the check: {policy}"), format::count(*pages))));
+    rows.extend(
+        verify
+            .unknown_by_reason
+            .iter()
+            .map(|(reason, pages)| (format!("Not proven clean: {}", reason.replace('_', " ")), format::count(*pages))),
+    );
+    rows.extend(
+        verify.lost_pages.iter().map(|(policy, pages)| (format!("Lost pages by the check: {policy}"), format::count(*pages))),
+    );
     rows
 }
 
@@ -206,7 +225,11 @@ fn facts(trace: &TraceReport, source: &SourceView) -> Vec<(String, String)> {
     let from = &trace.provenance;
     let or_dash = |text: &str| if text.is_empty() { format::NONE.to_owned() } else { text.to_owned() };
     let memory = |bytes| if bytes == 0 { format::NONE.into() } else { format::bytes(bytes) };
-    let per_second = if trace.duration_ns == 0 { format::NONE.into() } else { format::per_second(trace.events as f64 / (trace.duration_ns as f64 / 1e9)) };
+    let per_second = if trace.duration_ns == 0 {
+        format::NONE.into()
+    } else {
+        format::per_second(trace.events as f64 / (trace.duration_ns as f64 / 1e9))
+    };
     vec![
         ("Source of events".into(), source.label.clone()),
         ("Hooks".into(), if from.hooks.is_empty() { "none".into() } else { from.hooks.join(", ") }),
@@ -217,7 +240,10 @@ fn facts(trace: &TraceReport, source: &SourceView) -> Vec<(String, String)> {
         ("CPU".into(), if from.cpu.is_empty() { format::NONE.into() } else { format!("{} × {}", from.cpus, from.cpu) }),
         ("Memory of the machine".into(), memory(from.memory)),
         ("Kernel".into(), or_dash(format!("{} {}", from.kernel, from.arch).trim())),
-        ("Length".into(), format!("{} in {}", format::duration(trace.duration_ns), format::plural(trace.epochs, "epoch", "epochs"))),
+        (
+            "Length".into(),
+            format!("{} in {}", format::duration(trace.duration_ns), format::plural(trace.epochs, "epoch", "epochs")),
+        ),
         ("Events".into(), format!("{} ({per_second})", format::count(trace.events))),
         ("Lost events".into(), format::count(trace.lost_events)),
         ("Guest memory".into(), format::bytes(trace.guest_bytes)),

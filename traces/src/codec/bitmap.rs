@@ -127,9 +127,8 @@ mod tests {
 
     #[test]
     fn members_beyond_the_end_and_huge_ends_are_refused() {
-        let refuse = |bytes: &[u8]| {
-            decode(&mut Cursor::new(bytes), &mut Budget::new(Limits { frame_memory: 1 << 20 })).unwrap_err()
-        };
+        let refuse =
+            |bytes: &[u8]| decode(&mut Cursor::new(bytes), &mut Budget::new(Limits { frame_memory: 1 << 20 })).unwrap_err();
         assert!(matches!(refuse(&[9, BITS, 0xff, 0x02]), Damage::Malformed(_)), "bit 9 of a set that ends at 9");
         assert!(matches!(refuse(&[9, RUNS, 1, 5, 4]), Damage::Malformed(_)), "pages 5..10");
         assert!(matches!(refuse(&[9, RUNS, 200, 1, 5, 4]), Damage::Malformed(_)), "200 runs in 2 bytes");

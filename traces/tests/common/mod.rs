@@ -1,10 +1,10 @@
 //! Small traces for the tests, and a second, independent way to lay out a file: only what `FORMAT.md` says.
-#![allow(dead_code, reason = "every test file uses another part")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 
 use pagesieve_core::{Access, AccessKind, Backing, Epoch, Gfn, Hva, MemSlot, Nanos, Origin, PageBitmap};
 use pagesieve_traces::{
-    Class, Closing, ContentId, Frame, Happening, Header, Lost, Note, PageSummary, ReadError, Reader, SynthConfig,
-    UnknownReason, Writer, synth,
+    Class, Closing, ContentId, Frame, Happening, Header, Lost, Note, PageSummary, ReadError, Reader, SynthConfig, UnknownReason,
+    Writer, synth,
 };
 
 /// A slot of shared memory.

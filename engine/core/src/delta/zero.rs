@@ -8,8 +8,7 @@ const STEP: usize = 64;
 #[must_use]
 pub fn is_zero(bytes: &[u8]) -> bool {
     let mut steps = bytes.chunks_exact(STEP);
-    steps.by_ref().all(|step| step.iter().fold(0, |any, byte| any | byte) == 0)
-        && steps.remainder().iter().all(|&byte| byte == 0)
+    steps.by_ref().all(|step| step.iter().fold(0, |any, byte| any | byte) == 0) && steps.remainder().iter().all(|&byte| byte == 0)
 }
 
 #[cfg(test)]

@@ -123,7 +123,10 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Geometry(error) => error.fmt(f),
             Self::Unsound(policy) => {
-                write!(f, "policy {policy} skips pages without proof and would lose data; replay a trace with it, or use proven or aging")
+                write!(
+                    f,
+                    "policy {policy} skips pages without proof and would lose data; replay a trace with it, or use proven or aging"
+                )
             }
         }
     }

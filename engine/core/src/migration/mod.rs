@@ -38,7 +38,7 @@ use flight::{BlockState, Flight};
 /// - Times do not go backwards (an earlier one is taken as the latest).
 /// - A dirty log holds everything its epoch cannot prove clean, or is called partial. Logs may come unasked.
 /// - The bytes of a block are read between [`Action::ReadBlock`] and [`handle_block`](Self::handle_block), and those very bytes
-///   are sent. A paused guest's memory does not change until [`Action::Resume`].
+///   are sent. A paused guest's memory and slots do not change until [`Action::Resume`].
 /// - [`handle_acked`](Self::handle_acked) means that the destination has applied the block.
 ///
 /// What it gets: when [`Action::Finish`] says [`Outcome::Completed`], the destination holds the paused guest's memory, for every
@@ -183,6 +183,12 @@ impl Migration {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Done)
+    }
+
+    /// Rounds completed.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.rounds
     }
 
     /// The frames behind block names.

@@ -1,0 +1,314 @@
+//! The command line: verbs and their options.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pagesieve_core::PolicyKind;
+use pagesieve_recorder::workload::{Adversary, Class};
+use pagesieve_recorder::{Region, SourceChoice};
+use pagesieve_replayer::Scenario;
+
+use crate::units;
+
+/// Finds out which memory pages of a running VM or process really need to be sent, and proves it.
+#[derive(Parser)]
+#[command(name = "pagesieve", version, max_term_width = 110, after_help = EXIT_STATUS)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  verify or trace validate found a violation
+  2  wrong usage
+  3  failed; one line on standard error says why and what to do";
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    Record(Record),
+    Replay(Replay),
+    Verify(Verify),
+    Report(Report),
+    #[command(subcommand)]
+    Trace(Trace),
+    Synth(Synth),
+    Workload(Workload),
+    Doctor(Doctor),
+    Demo(Demo),
+}
+
+/// Record the page accesses of a process into a trace
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve record --duration 30s -o redis.trace --pid $(pidof redis-server)
+  pagesieve record --fingerprints --class idle -o idle.trace -- pagesieve workload --class idle
+  pagesieve record --pid 4711 --region memfd:guest-ram -o guest.trace
+
+A process given by --pid goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole
+file. Only the process itself is recorded, not its children.")]
+pub(crate) struct Record {
+    /// Process to record
+    #[arg(long, conflicts_with = "command", required_unless_present = "command")]
+    pub(crate) pid: Option<u32>,
+    /// Mappings to track: START-END in hexadecimal, or a part of the name. May be repeated. Default: every writable anonymous,
+    /// memfd or shared-memory mapping of at least 1 MiB
+    #[arg(long)]
+    pub(crate) region: Vec<Region>,
+    /// Trace to write
+    #[arg(short, long, default_value = "pagesieve.trace")]
+    pub(crate) output: PathBuf,
+    /// Replace the trace if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Length of an epoch
+    #[arg(long, default_value = "1s", value_parser = units::span)]
+    pub(crate) epoch: Duration,
+    /// Stop after this time. Default: when the process ends
+    #[arg(long, value_parser = units::span)]
+    pub(crate) duration: Option<Duration>,
+    /// Summarise page contents at each epoch's end: needed to check completeness. Stops the process for some milliseconds each
+    /// time and takes as much memory as it has populated
+    #[arg(long)]
+    pub(crate) fingerprints: bool,
+    /// Workload class to note in the trace: idle, light, mixed, heavy-io, or a word of your own
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Where events come from
+    #[arg(long, default_value = "auto")]
+    pub(crate) source: Source,
+    /// Size of the event ring
+    #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
+    pub(crate) ring_size: u64,
+    /// Most pages to track; 8 bytes each in the kernel
+    #[arg(long, default_value_t = 1 << 20)]
+    pub(crate) map_size_limit: u64,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Command to start and record
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Source {
+    /// The kernel program if it can be attached, otherwise no events
+    Auto,
+    /// The kernel program, or fail
+    Ebpf,
+    /// No events, only the kernel's dirty log
+    PagemapScan,
+}
+
+impl From<Source> for SourceChoice {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Auto => SourceChoice::Auto,
+            Source::Ebpf => SourceChoice::Ebpf,
+            Source::PagemapScan => SourceChoice::PagemapScan,
+        }
+    }
+}
+
+/// Replay traces through the engine: what would have been skipped, sent and lost
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve replay idle.trace
+  pagesieve replay --policy aging-literal --json *.trace
+  pagesieve replay --scenario precopy --bandwidth 1Gbit --block-size 128KiB heavy.trace
+
+sync: the destination starts equal and is brought up to date at each interval. precopy: it starts empty.")]
+pub(crate) struct Replay {
+    /// Traces
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+    /// Policy: send-all, proven, aging or aging-literal
+    #[arg(long, default_value = "proven")]
+    pub(crate) policy: PolicyKind,
+    /// sync or precopy
+    #[arg(long, default_value = "sync")]
+    pub(crate) scenario: Scenario,
+    /// Replay twice and fail unless both runs decide alike
+    #[arg(long)]
+    pub(crate) doublecheck: bool,
+    /// Print JSON: one document for one trace, an array for several
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of the engine; the defaults are the seed's.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct EngineOptions {
+    /// Transfer unit: a power of two from 4 KiB up
+    #[arg(long, default_value = "64KiB", value_parser = units::bytes)]
+    pub(crate) block_size: u64,
+    /// Time after which a page counts as aged out
+    #[arg(long, default_value = "5s", value_parser = units::duration)]
+    pub(crate) aging: Duration,
+    /// Accesses below which a page counts as unused
+    #[arg(long, default_value_t = 1)]
+    pub(crate) min_access: u32,
+    /// sync: time between two rounds
+    #[arg(long, default_value = "5s", value_parser = units::span)]
+    pub(crate) interval: Duration,
+    /// precopy: speed of the link
+    #[arg(long, default_value = "1Gbit", value_parser = units::bandwidth)]
+    pub(crate) bandwidth: u64,
+}
+
+/// Check traces: is the dirty log complete, and does any policy lose a page?
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve verify demo.trace
+  pagesieve verify --json *.trace
+
+Checks that every page whose content changed is in the dirty log of its epoch, and replays all policies against a shadow of
+the destination. aging-literal, the seed's rule, is expected to lose pages; that is no violation.")]
+pub(crate) struct Verify {
+    /// Traces
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print JSON: one document for one trace, an array for several
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Write a report on traces: index.html, summary.json, summary.md
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve report demo.trace -o report
+  pagesieve report traces/corpus/*.trace -o report --force")]
+pub(crate) struct Report {
+    /// Traces
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Directory to write to
+    #[arg(short, long, default_value = "report")]
+    pub(crate) output: PathBuf,
+    /// Replace a report that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+}
+
+/// Look at traces
+#[derive(Subcommand)]
+pub(crate) enum Trace {
+    /// Print what a trace is and what it holds
+    Info(TraceFile),
+    /// Check a trace's structure and whether its facts can be true together
+    Validate(TraceFile),
+    /// Print everything in a trace
+    #[command(after_help = "\
+Example:
+  pagesieve trace dump --json demo.trace | head")]
+    Dump(TraceFile),
+}
+
+#[derive(Args)]
+pub(crate) struct TraceFile {
+    /// Trace
+    pub(crate) file: PathBuf,
+    /// Print JSON (dump: JSON lines)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Make a synthetic trace: seeded, of any length, from no machine
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pagesieve synth --class mixed --memory 1GiB --duration 60s --seed 7 -o mixed.trace")]
+pub(crate) struct Synth {
+    /// Class: idle, light, mixed or heavy-io
+    #[arg(long)]
+    pub(crate) class: pagesieve_traces::Class,
+    /// Guest memory
+    #[arg(long, default_value = "256MiB", value_parser = units::bytes)]
+    pub(crate) memory: u64,
+    /// Seed: the same one makes the same bytes
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Length of the trace
+    #[arg(long, default_value = "30s", value_parser = units::span)]
+    pub(crate) duration: Duration,
+    /// Length of an epoch
+    #[arg(long, default_value = "1s", value_parser = units::span)]
+    pub(crate) epoch: Duration,
+    /// Leave out page summaries
+    #[arg(long)]
+    pub(crate) no_fingerprints: bool,
+    /// Trace to write
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    /// Replace the trace if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Run the guest workload of our own: a process that touches memory in a known way
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve workload --class mixed --seconds 10
+  pagesieve record --fingerprints -o fork.trace -- pagesieve workload --class light --adversary fork
+
+The same seed makes the same accesses: two runs without an adversary print the same digest.")]
+pub(crate) struct Workload {
+    /// Class: idle, light, mixed or heavy-io
+    #[arg(long, default_value = "light")]
+    pub(crate) class: Class,
+    /// Guest memory
+    #[arg(long, default_value = "256MiB", value_parser = units::bytes)]
+    pub(crate) memory: u64,
+    /// Seed of all choices
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How long to run
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// Guest memory is anonymous instead of a memfd
+    #[arg(long)]
+    pub(crate) anonymous: bool,
+    /// A pattern that trackers miss: kernel-writes, thp, fork, discard, gup or sharer
+    #[arg(long)]
+    pub(crate) adversary: Option<Adversary>,
+}
+
+/// Say what this machine allows, and how to mend what it does not
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Workload, recording, verification and report in one go
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pagesieve demo --seconds 10 -o /tmp/demo
+
+As root the events come from the kernel program. Otherwise the demo says why not and takes the best source it can have.")]
+pub(crate) struct Demo {
+    /// Directory for traces and report; an earlier demo's files in it are replaced
+    #[arg(short, long, default_value = "pagesieve-demo")]
+    pub(crate) output: PathBuf,
+    /// Length of each of the four recordings
+    #[arg(long, default_value_t = 12)]
+    pub(crate) seconds: u64,
+    /// Guest memory of the workload
+    #[arg(long, default_value = "64MiB", value_parser = units::bytes)]
+    pub(crate) memory: u64,
+}

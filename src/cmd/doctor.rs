@@ -1,0 +1,9 @@
+//! `pagesieve doctor`.
+
+use crate::cli::Doctor;
+use crate::output;
+
+pub(crate) fn run(options: &Doctor) -> anyhow::Result<()> {
+    let found = pagesieve_ebpf::doctor();
+    if options.json { output::json(&found) } else { output::line(&found) }
+}

@@ -1,0 +1,158 @@
+//! `pagesieve report`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use pagesieve_core::PolicyKind;
+use pagesieve_replayer::{ActionLog, Heatmap, ReplayConfig, Scenario, Timeline, TraceInfo, replay_all, trace_length};
+use pagesieve_reports as reports;
+use pagesieve_traces::{Frame, Happening, Header, ReadError, Reader};
+
+use super::replay::name_of;
+use super::verify::verify_file;
+use crate::cli::{EngineOptions, Report};
+use crate::output;
+
+const POLICIES: [PolicyKind; 4] = [PolicyKind::SendAll, PolicyKind::Proven, PolicyKind::Aging, PolicyKind::AgingLiteral];
+
+pub(crate) fn run(options: &Report) -> anyhow::Result<()> {
+    if !options.force && options.output.join("index.html").exists() {
+        bail!("write {}: a report is there already; name another directory with -o, or pass --force", options.output.display());
+    }
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    for path in write(&options.files, &options.output, &options.engine, &command)? {
+        output::line(path.display())?;
+    }
+    Ok(())
+}
+
+/// Replays, verifies and draws; shared with `demo`.
+pub(crate) fn write(files: &[PathBuf], dir: &Path, engine: &EngineOptions, command: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let bar = ProgressBar::new(files.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta}") {
+        bar.set_style(style);
+    }
+    let mut traces = Vec::new();
+    for file in files {
+        bar.set_message(name_of(file));
+        traces.push(trace_report(file, engine).with_context(|| format!("report on {}", file.display()))?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let tool = format!("pagesieve {}", env!("CARGO_PKG_VERSION"));
+    Ok(reports::write(&reports::Report::new(tool, command, traces), dir)?)
+}
+
+/// What the report needs beside replay and verify, gathered from the frames as they pass.
+struct Gathered {
+    timeline: Timeline,
+    heatmap: pagesieve_replayer::heatmap::HeatmapBuilder,
+    notes: Vec<String>,
+}
+
+impl Gathered {
+    fn observe(&mut self, frame: &Frame) {
+        self.timeline.observe(frame);
+        self.heatmap.observe(frame);
+        for note in &frame.notes {
+            let seconds = note.time.0 as f64 / 1e9;
+            self.notes.push(match &note.what {
+                Happening::Exec => format!("{seconds:.1} s: another program replaced the target"),
+                Happening::Forked { child } => format!("{seconds:.1} s: the target forked process {child}"),
+                Happening::Ended { status, signal } => format!("{seconds:.1} s: the target ended ({status:?}, {signal:?})"),
+                Happening::Message(text) => format!("{seconds:.1} s: {text}"),
+            });
+        }
+    }
+}
+
+fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::TraceReport> {
+    let mut reader = Reader::open(file)?;
+    let length = trace_length(&mut reader)?;
+    let header = reader.header().clone();
+    let name = name_of(file);
+    let mut gathered =
+        Gathered { timeline: Timeline::default(), heatmap: Heatmap::builder(&header), notes: Vec::new() };
+    let configs = Scenario::ALL.into_iter().flat_map(|scenario| {
+        POLICIES.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new()))
+    });
+    let frames = reader.frames().inspect(|frame: &Result<Frame, ReadError>| {
+        if let Ok(frame) = frame {
+            gathered.observe(frame);
+        }
+    });
+    let trace = TraceInfo { name: &name, header: &header, length };
+    let results = replay_all(trace, frames, configs.collect())?;
+    let complete = reader.end().is_some_and(|end| matches!(end, pagesieve_traces::End::Complete { .. }));
+    let replays: Vec<_> = results.into_iter().map(|result| result.summary).collect();
+    let last = gathered.timeline.epochs.last().copied();
+    const MOST_NOTES: usize = 20;
+    let more = gathered.notes.len().saturating_sub(MOST_NOTES);
+    gathered.notes.truncate(MOST_NOTES);
+    if more > 0 {
+        gathered.notes.push(format!("and {more} more"));
+    }
+    Ok(reports::TraceReport {
+        class: header.class.clone(),
+        provenance: provenance(&header, complete),
+        duration_ns: last.map_or(0, |point| point.end_ns),
+        epochs: gathered.timeline.epochs.len() as u64,
+        events: replays.first().map_or(0, |replay| replay.events),
+        lost_events: replays.first().map_or(0, |replay| replay.lost_events),
+        guest_bytes: replays.first().map_or(0, |replay| replay.bytes.guest),
+        resident_bytes: last.map_or(0, |point| point.resident_pages * pagesieve_core::PAGE_SIZE),
+        replays,
+        verify: verify_file(file)?,
+        timeline: timeline(&gathered.timeline),
+        heatmap: heatmap(gathered.heatmap.finish()),
+        notes: gathered.notes,
+        name,
+    })
+}
+
+fn provenance(header: &Header, complete: bool) -> reports::Provenance {
+    reports::Provenance {
+        created: header.created,
+        cpu: header.machine.cpu.clone(),
+        cpus: header.machine.cpus,
+        memory: header.machine.memory,
+        kernel: header.machine.kernel.clone(),
+        arch: header.machine.arch.clone(),
+        source: serde_json::json!(header.source).as_str().unwrap_or_default().to_owned(),
+        hooks: header.hooks.clone(),
+        arming: header.arming.clone(),
+        target: header.target.command.clone(),
+        tool: header.tool.clone(),
+        complete,
+    }
+}
+
+fn timeline(timeline: &Timeline) -> reports::Timeline {
+    let point = |point: &pagesieve_replayer::timeline::EpochPoint| reports::EpochPoint {
+        end_ns: point.end_ns,
+        dirty_pages: point.dirty_pages,
+        unknown_pages: point.unknown_pages,
+        events: point.events,
+        lost: point.lost,
+        resident_pages: point.resident_pages,
+    };
+    reports::Timeline { epochs: timeline.epochs.iter().map(point).collect() }
+}
+
+fn heatmap(heatmap: Heatmap) -> reports::Heatmap {
+    let slot = |slot: pagesieve_replayer::heatmap::HeatmapSlot| reports::HeatmapSlot {
+        label: slot.label,
+        start_row: slot.start_row,
+        end_row: slot.end_row,
+    };
+    reports::Heatmap {
+        rows: heatmap.rows,
+        cols: heatmap.cols,
+        start_ns: heatmap.start_ns,
+        end_ns: heatmap.end_ns,
+        pages_per_row: heatmap.pages_per_row,
+        slots: heatmap.slots.into_iter().map(slot).collect(),
+        cells: heatmap.cells,
+    }
+}

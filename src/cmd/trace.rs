@@ -1,0 +1,67 @@
+//! `pagesieve trace info|validate|dump`.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use pagesieve_traces::{DumpFormat, Info, Reader, dump, info, validate};
+
+use super::VIOLATION;
+use crate::cli::{Trace, TraceFile};
+use crate::{output, units};
+
+pub(crate) fn run(verb: &Trace) -> anyhow::Result<ExitCode> {
+    match verb {
+        Trace::Info(file) => show_info(file)?,
+        Trace::Validate(file) => return check(file),
+        Trace::Dump(file) => show_all(file)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_info(file: &TraceFile) -> anyhow::Result<()> {
+    let info = info(&mut Reader::open(&file.file)?)?;
+    if file.json { output::json(&info) } else { output::line(text(&info)) }
+}
+
+fn text(info: &Info) -> String {
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let mut rows = vec![
+        ("target", format!("{} {} ({})", info.target.kind, info.target.pid, info.target.command)),
+        ("class", info.class.clone().unwrap_or_else(|| "not given".to_owned())),
+        ("source", format!("{}, armed by {}", serde_json::json!(info.source).as_str().unwrap_or_default(), info.arming)),
+        ("hooks", if info.hooks.is_empty() { "none".to_owned() } else { info.hooks.join(", ") }),
+        ("machine", format!("{}, {} CPUs, {}, Linux {}", info.machine.cpu, info.machine.cpus, units::show_bytes(info.machine.memory), info.machine.kernel)),
+        ("memory", format!("{} in {} slots", units::show_bytes(info.memory), info.slots)),
+        ("time", format!("{:.1} s in {} frames of about {:.1} s", seconds(info.duration.0), info.frames, seconds(info.epoch_length.0))),
+        ("events", format!("{}, {} lost, {} outside every slot", info.events, info.lost_events, info.outside_events)),
+        ("dirty log", format!("{} pages, of these {} merely unknown", info.dirty_pages, info.unknown_pages)),
+        ("summaries", if info.fingerprints { info.summaries.to_string() } else { "none".to_owned() }),
+        ("file", format!("{}, written by {}", units::show_bytes(info.file_bytes), info.tool)),
+    ];
+    if let Some(missing) = &info.incomplete {
+        rows.push(("incomplete", missing.clone()));
+    }
+    rows.iter().map(|(name, value)| format!("{name:>10}  {value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn check(file: &TraceFile) -> anyhow::Result<ExitCode> {
+    let found = validate(&mut Reader::open(&file.file)?)?;
+    if file.json {
+        output::json(&found)?;
+    } else {
+        for problem in &found.problems {
+            output::line(format_args!("epoch {}: {} ({} times)", problem.epoch, problem.what, problem.times))?;
+        }
+        let verdict = if found.is_valid() { "valid" } else { "NOT valid" };
+        let whole = if found.complete { "" } else { "; it was cut, and is read up to its last whole frame" };
+        output::line(format_args!("{verdict}: {} frames, {} events{whole}", found.frames, found.events))?;
+    }
+    Ok(if found.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATION) })
+}
+
+fn show_all(file: &TraceFile) -> anyhow::Result<()> {
+    let format = if file.json { DumpFormat::JsonLines } else { DumpFormat::Text };
+    let mut out = BufWriter::new(io::stdout().lock());
+    dump(&mut Reader::open(&file.file)?, &mut out, format)?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,50 @@
+//! `pagesieve verify`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use pagesieve_core::summary::VerifySummary;
+use pagesieve_replayer::{TraceInfo, trace_length, verify};
+use pagesieve_traces::Reader;
+
+use super::VIOLATION;
+use super::replay::name_of;
+use crate::cli::Verify;
+use crate::output;
+
+pub(crate) fn run(options: &Verify) -> anyhow::Result<ExitCode> {
+    let found = options.files.iter().map(|file| verify_file(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    match (options.json, &found[..]) {
+        (true, [one]) => output::json(one)?,
+        (true, several) => output::json(&several)?,
+        (false, several) => several.iter().try_for_each(|summary| output::line(text(summary)))?,
+    }
+    Ok(if found.iter().all(|summary| summary.ok) { ExitCode::SUCCESS } else { ExitCode::from(VIOLATION) })
+}
+
+pub(crate) fn verify_file(file: &Path) -> anyhow::Result<VerifySummary> {
+    let mut reader = Reader::open(file)?;
+    let length = trace_length(&mut reader)?;
+    let header = reader.header().clone();
+    let name = name_of(file);
+    Ok(verify(TraceInfo { name: &name, header: &header, length }, reader.frames())?)
+}
+
+pub(crate) fn text(summary: &VerifySummary) -> String {
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let content = match (summary.content_changed, summary.recall.content_in_log) {
+        (Some(pages), Some(recall)) => format!("{} of {pages} changed pages are in the dirty log", percent(recall)),
+        _ => "not checked: the trace has no page summaries (record with --fingerprints)".to_owned(),
+    };
+    let reasons: Vec<_> = summary.unknown_by_reason.iter().map(|(reason, pages)| format!("{reason} {pages}")).collect();
+    let lost: Vec<_> = summary.lost_pages.iter().map(|(policy, pages)| format!("{policy} {pages}")).collect();
+    let mut lines = vec![
+        format!("{}: {}", summary.trace, if summary.ok { "ok" } else { "VIOLATION" }),
+        format!("  completeness  {content}"),
+        format!("  dirty log     {} pages in {} epochs, {} merely unknown ({})", summary.dirty_log, summary.epochs, summary.unknown, if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") }),
+        format!("  events        {} of the pages that the scan saw written had an event; {} lost in {} epochs", percent(summary.recall.log_in_events), summary.lost_events, summary.lossy_epochs),
+        format!("  lost pages    {}", lost.join(", ")),
+    ];
+    lines.extend(summary.violations.iter().map(|violation| format!("  violation     {violation}")));
+    lines.join("\n")
+}
