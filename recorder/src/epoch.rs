@@ -72,8 +72,11 @@ impl Observer {
         regions: Vec<Region>,
         page_limit: u64,
     ) -> Result<Self, RecordError> {
-        let (uffd, way) = arming::acquire(target.pid, target.socket.as_ref())?;
-        let scan = Scan::open(target.pid).map_err(|error| RecordError::NoAccess { pid: target.pid, error })?;
+        let (uffd, way) = match arming::acquire(target.pid, target.socket.as_ref()) {
+            Err(_) if target.has_ended() => return Err(RecordError::EndedEarly { pid: target.pid }),
+            acquired => acquired?,
+        };
+        let scan = Scan::open(target.pid).map_err(|error| no_access(target.pid, error))?;
         Ok(Self {
             pid: target.pid,
             layout: Layout::default(),
@@ -215,7 +218,7 @@ impl Observer {
         if self.was_replaced(mappings) {
             self.note(Happening::Exec);
             (self.uffd, self.way) = arming::acquire(self.pid, target.socket.as_ref())?;
-            self.scan = Scan::open(self.pid).map_err(|error| RecordError::NoAccess { pid: self.pid, error })?;
+            self.scan = Scan::open(self.pid).map_err(|error| no_access(self.pid, error))?;
             self.layout.clear();
             found.slots_changed = true;
         }
@@ -331,6 +334,10 @@ impl Observer {
     pub(crate) fn slots(&self) -> Vec<MemSlot> {
         self.layout.slots()
     }
+}
+
+fn no_access(pid: u32, error: io::Error) -> RecordError {
+    if is_gone(&error) { RecordError::EndedEarly { pid } } else { RecordError::NoAccess { pid, error } }
 }
 
 /// Registers a range and arms it. A mapping that cannot be armed (another userfaultfd holds it, or it vanished again) stays

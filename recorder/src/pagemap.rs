@@ -55,7 +55,8 @@ struct ScanArg {
 pub(crate) struct Extent {
     pub(crate) start: Hva,
     pub(crate) end: Hva,
-    /// Mapped or swapped out, and not the shared page of zeros.
+    /// Mapped or swapped out, and not the shared page of zeros. Where the machine has swap space, armed pages that were never
+    /// touched count as well: the kernel reports the mark that arms them like a swapped page.
     pub(crate) holds_data: bool,
     /// Mapped now: the next access takes no fault unless it is armed.
     pub(crate) present: bool,
@@ -99,12 +100,14 @@ impl Scan {
             return_mask: IS_PRESENT | IS_SWAPPED | IS_PFNZERO | IS_HUGE,
             ..ScanArg::default()
         };
+        let can_swap = has_swap_space();
         self.walk(range, arg, |region| {
+            let present = region.categories & IS_PRESENT != 0;
             found(Extent {
                 start: Hva(region.start),
                 end: Hva(region.end),
-                holds_data: region.categories & IS_PFNZERO == 0,
-                present: region.categories & IS_PRESENT != 0,
+                holds_data: if present { region.categories & IS_PFNZERO == 0 } else { can_swap },
+                present,
                 huge: region.categories & IS_HUGE != 0,
             });
         })
@@ -136,6 +139,11 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// True unless it is certain that nothing can be swapped out. The first line of `/proc/swaps` is a heading.
+fn has_swap_space() -> bool {
+    std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
 /// True if this kernel knows `PAGEMAP_SCAN`, tried on a page of our own.

@@ -69,7 +69,8 @@ impl HeatmapBuilder {
         ranges.sort_by_key(|range| range.start);
         if ranges.len() > MAX_ROWS as usize {
             let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-            ranges = vec![ranges[0].start..end];
+            ranges.truncate(1);
+            ranges[0].end = end;
         }
         let rows_at =
             |pages: u64| ranges.iter().map(|range| (range.end - range.start).div_ceil(pages)).fold(0, u64::saturating_add);

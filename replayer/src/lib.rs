@@ -1,6 +1,6 @@
 //! Virtual-time driver of the engine: replay and verify traces. It needs no privileges and no clock.
 //!
-//! [`replay`] asks what a policy would have skipped, sent and *lost* on a recorded guest. [`verify()`] asks whether the
+//! [`replay()`] asks what a policy would have skipped, sent and *lost* on a recorded guest. [`verify()`] asks whether the
 //! recording can be believed, and whether the sound policies lose nothing on it. [`Timeline`] and [`Heatmap`] collect what a
 //! report draws.
 #![forbid(unsafe_code)]

@@ -251,7 +251,7 @@ impl Run {
                 if self.config.scenario == Scenario::Precopy {
                     self.shadow.judge(self.migration.evidence().closed_epoch(), source);
                 }
-                self.report = Some(report);
+                self.report = Some(*report);
             }
             Action::Skip { .. } | Action::Resume => {}
         }

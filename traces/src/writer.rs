@@ -50,8 +50,13 @@ impl Writer<File> {
     /// # Errors
     /// As for [`Writer::create`].
     pub fn create_with(path: &Path, header: &Header, options: CreateOptions) -> Result<Self, WriteError> {
-        let file = create_file(path, options)?;
-        Self::start(file, path.to_owned(), Some(truncate_file), header)
+        let (file, is_new) = create_file(path, options)?;
+        let writer = Self::start(file, path.to_owned(), Some(truncate_file), header);
+        if writer.is_err() && is_new {
+            // An empty file would only be in the way of the next attempt.
+            let _ = fs::remove_file(path);
+        }
+        writer
     }
 }
 
@@ -177,13 +182,14 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn create_file(path: &Path, options: CreateOptions) -> Result<File, WriteError> {
+/// The file, and whether it was made just now.
+fn create_file(path: &Path, options: CreateOptions) -> Result<(File, bool), WriteError> {
     let failed = |error| WriteError::Create { path: path.to_owned(), error };
     let mut how = OpenOptions::new();
     how.write(true).mode(0o600);
     if options.force && fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         // A device, a pipe or a link: replacing it with a file is not what the user meant.
-        return how.open(path).map_err(failed);
+        return how.open(path).map(|file| (file, false)).map_err(failed);
     }
     if options.force {
         // Removed rather than truncated: the new file gets its own mode, and whoever reads the old one keeps it.
@@ -192,7 +198,7 @@ fn create_file(path: &Path, options: CreateOptions) -> Result<File, WriteError> 
             _ => {}
         }
     }
-    how.create_new(true).open(path).map_err(|error| match error.kind() {
+    how.create_new(true).open(path).map(|file| (file, true)).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => WriteError::Exists { path: path.to_owned() },
         _ => failed(error),
     })

@@ -168,6 +168,12 @@ fn a_full_disk_keeps_whole_frames_and_takes_more_once_there_is_room() {
         return;
     };
     let ballast = disk.0.join("ballast");
+    let filled = fs::write(&ballast, vec![1; 64 << 10]);
+    assert_eq!(filled.map_err(|error| error.kind()), Err(io::ErrorKind::StorageFull));
+    let early = disk.0.join("early.trace");
+    assert!(matches!(Writer::create(&early, &header()), Err(WriteError::DiskFull { frames: 0, .. })));
+    assert!(!early.exists(), "no empty file stays behind");
+
     fs::write(&ballast, vec![1; 32 << 10]).unwrap();
     let path = disk.0.join("a.trace");
     let mut writer = Writer::create(&path, &header()).unwrap();

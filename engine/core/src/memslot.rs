@@ -106,7 +106,7 @@ impl MemSlots {
         if slot.pages == 0 || slot.base.0.checked_add(slot.pages).is_none_or(|end| end > Self::MAX_FRAMES) {
             return Err(SlotError::Extent);
         }
-        if slot.hva.0 % PAGE_SIZE != 0 || slot.hva.0.checked_add(slot.pages << PAGE_SHIFT).is_none() {
+        if !slot.hva.0.is_multiple_of(PAGE_SIZE) || slot.hva.0.checked_add(slot.pages << PAGE_SHIFT).is_none() {
             return Err(SlotError::Address);
         }
         for other in &self.slots {

@@ -1,5 +1,6 @@
 //! What a migration asks its driver to do.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::Nanos;
@@ -9,7 +10,7 @@ use crate::policy::DeferReason;
 use crate::summary::{BlockCounts, TrackerStats};
 
 /// One thing for the driver to do, or to take note of.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Read and clear the dirty log, then call `handle_slots` and `handle_populated` if there is something to say, then
     /// `handle_dirty_log`. If reading failed, call that with an empty partial log.
@@ -44,7 +45,7 @@ pub enum Action {
     /// Let the guest go on at the source: the migration failed.
     Resume,
     /// It is over. No action follows.
-    Finish(Report),
+    Finish(Box<Report>),
 }
 
 /// In which form a block travels.

@@ -162,7 +162,7 @@ impl Migration {
                 }
                 Phase::Ending { outcome, resume: false } => {
                     self.phase = Phase::Done;
-                    return Some(Action::Finish(self.report(outcome)));
+                    return Some(Action::Finish(Box::new(self.report(outcome))));
                 }
             }
         }

@@ -128,7 +128,7 @@ impl World {
         for (page, _) in self.source.iter().enumerate().filter(|&(_, &content)| content != 0) {
             populated.insert(Gfn(page as u64));
         }
-        if epoch.0 % 3 != 0 {
+        if !epoch.0.is_multiple_of(3) {
             self.migration.handle_populated(Nanos(self.now), epoch, &populated);
         }
         // A failed scan has cleared the log all the same.
@@ -157,7 +157,7 @@ impl World {
                 let pages = self.migration.blocks().pages(block);
                 self.send(block, vec![0; (pages.end - pages.start) as usize]);
             }
-            Action::Finish(report) => self.report = Some(report),
+            Action::Finish(report) => self.report = Some(*report),
             Action::Skip { .. } | Action::Defer { .. } => {}
         }
         true
