@@ -148,7 +148,7 @@ pub(crate) struct Replay {
 #[derive(Args, Clone, Copy)]
 pub(crate) struct EngineOptions {
     /// Transfer unit: a power of two from 4 KiB up
-    #[arg(long, default_value = "64KiB", value_parser = units::bytes)]
+    #[arg(long, default_value = "64KiB", value_parser = units::block_size)]
     pub(crate) block_size: u64,
     /// Time after which a page counts as aged out
     #[arg(long, default_value = "5s", value_parser = units::duration)]

@@ -19,6 +19,12 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     scaled(number, factor).ok_or_else(|| format!("`{text}` is no size: write it like 64KiB or 256MiB"))
 }
 
+/// Parses the size of a block: a power of two of at least a page.
+pub(crate) fn block_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no block size: write a power of two from 4KiB up, such as 64KiB");
+    bytes(text).ok().filter(|&size| size.is_power_of_two() && size >= 4096).ok_or_else(wrong)
+}
+
 /// Parses `5s`, `250ms`, `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);

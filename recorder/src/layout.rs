@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
-use pagesieve_core::{Backing, Gfn, Hva, MemSlot, MemSlots, PAGE_SHIFT, PageBitmap};
+use pagesieve_core::{Backing, Gfn, Hva, MemSlot, PAGE_SHIFT, PageBitmap};
 use rustix::fs::{SeekFrom, seek};
 
 use crate::maps::{self, FileId, Mapping, Region};
@@ -181,16 +181,6 @@ impl Layout {
             parts.push(at..mapping.end);
         }
         parts
-    }
-
-    /// The table as the engine wants it.
-    pub(crate) fn memslots(&self) -> MemSlots {
-        let mut slots = MemSlots::new();
-        for tracked in &self.tracked {
-            // Slots are cut from disjoint mappings and numbered upwards, so none is refused.
-            let _ = slots.insert(tracked.slot);
-        }
-        slots
     }
 }
 

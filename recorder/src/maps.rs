@@ -36,10 +36,6 @@ impl Mapping {
         self.end - self.start
     }
 
-    pub(crate) fn range(&self) -> Range<u64> {
-        self.start..self.end
-    }
-
     /// What the memory is made of, or `None` if it is of a kind that cannot be tracked soundly: private mappings of files
     /// (whose untouched pages change with the file) and shared mappings of files on disk.
     pub(crate) fn backing(&self) -> Option<Backing> {

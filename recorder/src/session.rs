@@ -140,7 +140,7 @@ pub fn record(
     let content = options.fingerprints.then(Content::new).transpose();
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
     let observer = Observer::new(&target, events, content, options.regions.clone(), options.page_limit)?;
-    let mut session = Session { observer, started: Instant::now(), progress: Progress::default(), options };
+    let mut session = Session { observer, last: None, started: Instant::now(), progress: Progress::default(), options };
     listener.started(&session.describe(fallback));
     let first = session.baseline(&target)?;
     if matches!(spec, TargetSpec::Pid(_)) && session.observer.slots().is_empty() {
@@ -148,9 +148,12 @@ pub fn record(
     }
     let header = session.header(&target);
     let mut writer = Writer::create_with(&options.output, &header, CreateOptions { force: options.force })?;
-    session.write(&mut writer, &first)?;
-    session.run(&mut target, stop, &mut writer, listener)?;
+    session.hold(&mut writer, first)?;
+    let ended = session.run(&mut target, stop, &mut writer, listener);
+    // Whatever ended the recording, what was recorded so far is kept.
+    session.write_last(&mut writer, ended.as_ref().ok().cloned())?;
     session.progress.bytes = writer.finish()?;
+    ended?;
     Ok(session.progress)
 }
 
@@ -165,6 +168,8 @@ fn no_memory(target: &Target, options: &Options) -> RecordError {
 
 struct Session<'a> {
     observer: Observer,
+    /// The frame closed last. It is written when the next one is, so that the end of the recording can be noted in it.
+    last: Option<Frame>,
     started: Instant,
     progress: Progress,
     options: &'a Options,
@@ -228,7 +233,7 @@ impl Session<'_> {
             last |= self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration);
             match self.observer.close(target)? {
                 Closed::Frame(frame) => {
-                    self.write(writer, &frame)?;
+                    self.hold(writer, *frame)?;
                     listener.epoch(&self.progress);
                 }
                 Closed::Postponed => continue,
@@ -252,19 +257,30 @@ impl Session<'_> {
         Note { time: self.observer.events.now(), what }
     }
 
-    fn write(&mut self, writer: &mut Writer, frame: &Frame) -> Result<(), RecordError> {
-        let bytes = writer.write_frame(frame)?;
-        let all = frame.log.all();
+    /// Writes the frame before and keeps this one.
+    fn hold(&mut self, writer: &mut Writer, frame: Frame) -> Result<(), RecordError> {
+        if let Some(before) = &self.last {
+            writer.write_frame(before)?;
+        }
         self.progress = Progress {
             elapsed: self.started.elapsed(),
             epochs: u64::from(frame.epoch.0),
             events: self.progress.events + frame.events.len() as u64,
             lost: self.progress.lost + frame.lost.events(),
-            dirty_pages: all.count(),
+            dirty_pages: frame.log.all().count(),
             last_epoch: Duration::from_nanos(frame.end.since(frame.start).0),
             pages: self.observer.layout.pages().count(),
-            bytes,
+            bytes: writer.bytes_written(),
         };
+        self.last = Some(frame);
+        Ok(())
+    }
+
+    fn write_last(&mut self, writer: &mut Writer, ended: Option<Note>) -> Result<(), RecordError> {
+        if let Some(mut frame) = self.last.take() {
+            frame.notes.extend(ended);
+            writer.write_frame(&frame)?;
+        }
         Ok(())
     }
 }

@@ -64,7 +64,7 @@ impl Uffd {
 }
 
 /// Opens a userfaultfd of our own address space, not yet enabled: full if that is allowed, for user mode only if not.
-pub fn open_own() -> io::Result<OwnedFd> {
+pub(crate) fn open_own() -> io::Result<OwnedFd> {
     open(OPEN_FLAGS).or_else(|_| open(OPEN_FLAGS | USER_MODE_ONLY))
 }
 

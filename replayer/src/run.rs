@@ -94,6 +94,7 @@ impl Run {
             run.migration.handle_access(first.end, access);
         }
         run.migration.handle_lost(first.end, first.lost.events());
+        run.migration.handle_populated(first.end, first.epoch, &first.populated);
         if config.scenario == Scenario::Sync && source.by_content() {
             run.hand_over_signatures(source);
         }

@@ -184,3 +184,6 @@ pub(crate) fn table(slots: &[pagesieve_core::MemSlot]) -> Result<MemSlots, Repla
     }
     Ok(table)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,12 @@ mod trace;
 mod verify;
 mod workload;
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::process::ExitCode;
+
+use anyhow::bail;
+use pagesieve_traces::{ReadError, Reader};
 
 use crate::cli::Verb;
 
@@ -30,4 +35,30 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Demo(options) => return demo::run(&options),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a trace. An error says what to do; the caller names the file.
+pub(crate) fn open(file: &Path) -> anyhow::Result<Reader> {
+    if file.is_dir() {
+        bail!("it is a directory; name a trace in it");
+    }
+    match Reader::open(file) {
+        Err(ReadError::Open { error, .. }) if error.kind() == ErrorKind::NotFound => {
+            bail!("there is no such file; check its name and path")
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Refuses a place where no trace can be written, before any work is done.
+pub(crate) fn check_output(path: &Path) -> anyhow::Result<()> {
+    if path.is_dir() {
+        bail!("create {}: it is a directory; name a file in it", path.display());
+    }
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() && !dir.is_dir() => {
+            bail!("create {}: there is no directory {}; make it or name another", path.display(), dir.display())
+        }
+        _ => Ok(()),
+    }
 }

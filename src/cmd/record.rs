@@ -12,6 +12,7 @@ use crate::cli::Record;
 use crate::{output, units};
 
 pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
+    super::check_output(&options.output)?;
     let spec = match options.pid {
         Some(pid) => TargetSpec::Pid(pid),
         None => TargetSpec::Command(options.command.clone()),

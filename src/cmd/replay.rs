@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use pagesieve_core::Nanos;
 use pagesieve_core::summary::ReplaySummary;
 use pagesieve_replayer::{ActionLog, ReplayConfig, ReplayResult, TraceInfo, replay, trace_length};
-use pagesieve_traces::Reader;
 
 use crate::cli::{EngineOptions, Replay};
 use crate::{output, units};
@@ -29,9 +28,10 @@ pub(crate) fn run(options: &Replay) -> anyhow::Result<()> {
     let config = ReplayConfig { policy: options.policy, scenario: options.scenario, ..options.engine.config() };
     let mut summaries = Vec::new();
     for file in &options.files {
-        let result = replay_file(file, config)?;
+        let run = || replay_file(file, config).with_context(|| format!("replay {}", file.display()));
+        let result = run()?;
         if options.doublecheck {
-            let again = replay_file(file, config)?;
+            let again = run()?;
             if again.digest != result.digest || again.summary != result.summary {
                 bail!("replay {}: two runs decided differently; this is a bug, please report it", file.display());
             }
@@ -55,7 +55,7 @@ pub(crate) fn name_of(file: &Path) -> String {
 }
 
 fn replay_file(file: &Path, config: ReplayConfig) -> anyhow::Result<ReplayResult> {
-    let mut reader = Reader::open(file)?;
+    let mut reader = super::open(file)?;
     let length = trace_length(&mut reader)?;
     let header = reader.header().clone();
     let name = name_of(file);

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::PolicyKind;
 use pagesieve_replayer::{ActionLog, Heatmap, ReplayConfig, Scenario, Timeline, TraceInfo, replay_all, trace_length};
 use pagesieve_reports as reports;
-use pagesieve_traces::{Frame, Happening, Header, ReadError, Reader};
+use pagesieve_traces::{Frame, Happening, Header, ReadError};
 
 use super::replay::name_of;
 use super::verify::verify_file;
@@ -16,8 +16,11 @@ use crate::output;
 
 const POLICIES: [PolicyKind; 4] = [PolicyKind::SendAll, PolicyKind::Proven, PolicyKind::Aging, PolicyKind::AgingLiteral];
 
+/// What a report consists of.
+const FILES: [&str; 3] = ["index.html", "summary.json", "summary.md"];
+
 pub(crate) fn run(options: &Report) -> anyhow::Result<()> {
-    if !options.force && options.output.join("index.html").exists() {
+    if !options.force && FILES.iter().any(|name| options.output.join(name).exists()) {
         bail!("write {}: a report is there already; name another directory with -o, or pass --force", options.output.display());
     }
     let command = std::env::args().collect::<Vec<_>>().join(" ");
@@ -68,7 +71,7 @@ impl Gathered {
 }
 
 fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::TraceReport> {
-    let mut reader = Reader::open(file)?;
+    let mut reader = super::open(file)?;
     let length = trace_length(&mut reader)?;
     let header = reader.header().clone();
     let name = name_of(file);

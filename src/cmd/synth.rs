@@ -7,6 +7,7 @@ use crate::cli::Synth;
 use crate::{output, units};
 
 pub(crate) fn run(options: &Synth) -> anyhow::Result<()> {
+    super::check_output(&options.output)?;
     let frames = synth(SynthConfig {
         class: options.class,
         memory: options.memory,

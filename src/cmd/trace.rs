@@ -3,7 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use pagesieve_traces::{DumpFormat, Info, Reader, dump, info, validate};
+use anyhow::Context;
+use pagesieve_traces::{DumpFormat, Info, dump, info, validate};
 
 use super::VIOLATION;
 use crate::cli::{Trace, TraceFile};
@@ -11,15 +12,19 @@ use crate::{output, units};
 
 pub(crate) fn run(verb: &Trace) -> anyhow::Result<ExitCode> {
     match verb {
-        Trace::Info(file) => show_info(file)?,
-        Trace::Validate(file) => return check(file),
-        Trace::Dump(file) => show_all(file)?,
+        Trace::Info(file) => show_info(file).with_context(|| format!("show {}", file.file.display()))?,
+        Trace::Validate(file) => return check(file).with_context(|| format!("validate {}", file.file.display())),
+        Trace::Dump(file) => match show_all(file).with_context(|| format!("dump {}", file.file.display())) {
+            // A dump is long: it is usual to look at its beginning only.
+            Err(error) if output::is_closed_pipe(&error) => {}
+            done => done?,
+        },
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn show_info(file: &TraceFile) -> anyhow::Result<()> {
-    let info = info(&mut Reader::open(&file.file)?)?;
+    let info = info(&mut super::open(&file.file)?)?;
     if file.json { output::json(&info) } else { output::line(text(&info)) }
 }
 
@@ -45,7 +50,7 @@ fn text(info: &Info) -> String {
 }
 
 fn check(file: &TraceFile) -> anyhow::Result<ExitCode> {
-    let found = validate(&mut Reader::open(&file.file)?)?;
+    let found = validate(&mut super::open(&file.file)?)?;
     if file.json {
         output::json(&found)?;
     } else {
@@ -62,6 +67,6 @@ fn check(file: &TraceFile) -> anyhow::Result<ExitCode> {
 fn show_all(file: &TraceFile) -> anyhow::Result<()> {
     let format = if file.json { DumpFormat::JsonLines } else { DumpFormat::Text };
     let mut out = BufWriter::new(io::stdout().lock());
-    dump(&mut Reader::open(&file.file)?, &mut out, format)?;
+    dump(&mut super::open(&file.file)?, &mut out, format)?;
     Ok(out.flush()?)
 }

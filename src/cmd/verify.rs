@@ -1,11 +1,11 @@
 //! `pagesieve verify`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use pagesieve_core::summary::VerifySummary;
 use pagesieve_replayer::{TraceInfo, trace_length, verify};
-use pagesieve_traces::Reader;
 
 use super::VIOLATION;
 use super::replay::name_of;
@@ -13,7 +13,8 @@ use crate::cli::Verify;
 use crate::output;
 
 pub(crate) fn run(options: &Verify) -> anyhow::Result<ExitCode> {
-    let found = options.files.iter().map(|file| verify_file(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let check = |file: &PathBuf| verify_file(file).with_context(|| format!("verify {}", file.display()));
+    let found = options.files.iter().map(check).collect::<anyhow::Result<Vec<_>>>()?;
     match (options.json, &found[..]) {
         (true, [one]) => output::json(one)?,
         (true, several) => output::json(&several)?,
@@ -23,7 +24,7 @@ pub(crate) fn run(options: &Verify) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn verify_file(file: &Path) -> anyhow::Result<VerifySummary> {
-    let mut reader = Reader::open(file)?;
+    let mut reader = super::open(file)?;
     let length = trace_length(&mut reader)?;
     let header = reader.header().clone();
     let name = name_of(file);

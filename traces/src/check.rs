@@ -119,9 +119,9 @@ impl Checker {
     }
 
     fn check_times(&mut self, frame: &Frame) {
-        let expected = self.before.as_ref().map_or(Epoch(1), |before| Epoch(before.epoch.0.wrapping_add(1)));
+        let expected = self.before.as_ref().map_or(Epoch(0), |before| Epoch(before.epoch.0.wrapping_add(1)));
         if frame.epoch != expected {
-            self.report("epochs count up from 1 without gaps", || format!("{} where {expected} was due", frame.epoch));
+            self.report("epochs count up from 0 without gaps", || format!("{} where {expected} was due", frame.epoch));
         }
         if frame.start > frame.scan_start || frame.scan_start > frame.end {
             self.report("a frame starts, is scanned, ends", || {

@@ -53,8 +53,8 @@ fn an_event_inside_the_scan_before_may_come_late() {
 }
 
 #[test]
-fn the_first_epoch_is_1() {
-    assert!(problems(&[frame(2), frame(3)])[0].starts_with("epochs count up from 1"));
+fn the_first_epoch_is_0() {
+    assert!(problems(&[frame(2), frame(3)])[0].starts_with("epochs count up from 0"));
 }
 
 #[test]

@@ -136,9 +136,7 @@ impl Evidence {
                     *written = epoch.0;
                 }
             }
-            for gfn in self.unknown.iter() {
-                self.written[gfn.index()] = epoch.0;
-            }
+            // Unknown pages count as written in the epoch in which they appeared, or in a later one that proved nothing.
             self.unknown.clear();
             if !self.populated_is_fresh {
                 self.populated.union_with(log);
@@ -164,13 +162,14 @@ impl Evidence {
         }
     }
 
-    /// Replaces the set of pages that may hold data, as it was when `epoch` ended. Must come before the log of that epoch;
-    /// a set of another epoch is ignored. Without one, every page in a log counts as populated from then on.
+    /// Replaces the set of pages that may hold data. `epoch` is the one at whose end the set was taken: the open one, and then
+    /// this must come before its log; or the last closed one, as at the start. A set of any other epoch is ignored. Where no
+    /// set comes with a log, every page in the log counts as populated from then on.
     pub fn handle_populated(&mut self, epoch: Epoch, populated: &PageBitmap) {
-        if epoch == self.open {
+        if epoch == self.open || epoch == self.closed_epoch() {
             self.populated.clear();
             self.populated.union_with(populated);
-            self.populated_is_fresh = true;
+            self.populated_is_fresh = epoch == self.open;
         }
     }
 

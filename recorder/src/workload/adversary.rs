@@ -7,25 +7,72 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
+
 use super::memory::{self, Memory, PAGE};
 use super::random::Random;
 
-/// A pattern that trackers miss.
+/// One thing that trackers miss. Groups of them are [`Adversary`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adversary {
+enum Pattern {
     /// `read(2)` into guest memory: the kernel writes, the guest takes no fault.
-    KernelWrites,
-    /// Huge pages: one fault for 512 pages.
-    Thp,
-    /// Children that write: to their own copy of anonymous memory, and to the very pages of shared memory.
-    Fork,
-    /// Discards: `MADV_DONTNEED`, `MADV_REMOVE`, punched holes, new mappings in place; half of them read again at once.
-    Discard,
-    /// Pages taken by the kernel: `O_DIRECT` reads, and `process_vm_writev` from another process.
-    Gup,
-    /// Another process that maps the memory and writes now and then (anonymous memory, which cannot be mapped twice, by `process_vm_writev`).
-    Sharer,
+    Read,
+    /// `O_DIRECT`: the device writes, nobody takes a fault.
+    DirectRead,
+    /// `process_vm_writev` from another process.
+    VmWritev,
+    /// One byte in a huge page: one fault speaks for 512 pages.
+    HugeWrite,
+    /// A child writes: to its own copy of anonymous memory, to the very pages of shared memory.
+    ForkWrite,
+    /// `MADV_DONTNEED`: anonymous pages become zeros, shared ones only lose their mapping.
+    DontNeed,
+    /// `MADV_FREE`: anonymous pages may become zeros at any later time.
+    Free,
+    /// `MADV_REMOVE`: a hole in shared memory.
+    Remove,
+    /// `fallocate(PUNCH_HOLE)`: the same through the descriptor.
+    Punch,
+    /// A hole that is read at once, so that the page is there again before anyone looks.
+    PunchThenRead,
+    /// A new mapping in place of the old one.
+    Remap,
+    /// Another process with a mapping of its own writes now and then.
+    OtherMapping,
 }
+
+/// Patterns that belong together, by the name that users type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adversary {
+    name: &'static str,
+    patterns: &'static [Pattern],
+}
+
+const fn group(name: &'static str, patterns: &'static [Pattern]) -> Adversary {
+    Adversary { name, patterns }
+}
+
+/// The groups first, then each pattern by itself.
+const ALL: [Adversary; 18] = [
+    group("kernel-writes", &[Pattern::Read]),
+    group("thp", &[Pattern::HugeWrite]),
+    group("fork", &[Pattern::ForkWrite]),
+    group("discard", &[Pattern::DontNeed, Pattern::Free, Pattern::Remove, Pattern::Punch, Pattern::PunchThenRead, Pattern::Remap]),
+    group("gup", &[Pattern::DirectRead, Pattern::VmWritev]),
+    group("sharer", &[Pattern::OtherMapping]),
+    group("read", &[Pattern::Read]),
+    group("direct-read", &[Pattern::DirectRead]),
+    group("vm-writev", &[Pattern::VmWritev]),
+    group("huge-write", &[Pattern::HugeWrite]),
+    group("fork-write", &[Pattern::ForkWrite]),
+    group("dontneed", &[Pattern::DontNeed]),
+    group("free", &[Pattern::Free]),
+    group("remove", &[Pattern::Remove]),
+    group("punch", &[Pattern::Punch]),
+    group("punch-then-read", &[Pattern::PunchThenRead]),
+    group("remap", &[Pattern::Remap]),
+    group("other-mapping", &[Pattern::OtherMapping]),
+];
 
 /// Time between two rounds of a pattern.
 const ROUND: Duration = Duration::from_millis(50);
@@ -33,53 +80,67 @@ const ROUND: Duration = Duration::from_millis(50);
 const PAGES: u64 = 32;
 
 impl Adversary {
-    /// All patterns.
-    pub const ALL: [Adversary; 6] = [
-        Adversary::KernelWrites,
-        Adversary::Thp,
-        Adversary::Fork,
-        Adversary::Discard,
-        Adversary::Gup,
-        Adversary::Sharer,
-    ];
+    /// All that can be named: six groups, then each pattern by itself.
+    pub fn all() -> impl Iterator<Item = Adversary> {
+        ALL.into_iter()
+    }
 
-    /// The pattern's name.
+    /// The name that users type.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Adversary::KernelWrites => "kernel-writes",
-            Adversary::Thp => "thp",
-            Adversary::Fork => "fork",
-            Adversary::Discard => "discard",
-            Adversary::Gup => "gup",
-            Adversary::Sharer => "sharer",
-        }
+        self.name
     }
 
     pub(super) fn run(self, memory: &Memory, seed: u64, length: Duration) -> io::Result<()> {
+        let patterns: Vec<_> = self.patterns.iter().filter(|pattern| pattern.is_possible(memory)).collect();
+        if patterns.is_empty() {
+            return Err(io::Error::other(format!("`{}` needs shared memory: leave out --anonymous", self.name)));
+        }
         let mut random = Random::new(!seed);
         let deadline = Instant::now() + length;
         let source = source_file(&mut random)?;
-        if self == Adversary::Thp {
+        if patterns.contains(&&Pattern::HugeWrite) {
             advise(memory, 0, memory.pages(), libc::MADV_HUGEPAGE)?;
         }
-        let sharer = if self == Adversary::Sharer { Some(Sharer::start(memory)?) } else { None };
-        while Instant::now() < deadline {
-            let first = random.below(memory.pages() - PAGES);
-            match self {
-                Adversary::KernelWrites => read_from(&source, memory, first)?,
-                Adversary::Thp => memory.scribble(first, &mut random),
-                Adversary::Fork => in_child(|| scribble_raw(memory, first))?,
-                Adversary::Discard => discard(memory, first, &mut random)?,
-                Adversary::Gup => {
-                    read_direct(memory, first, &mut random)?;
-                    in_child(|| write_to_parent(memory, first))?;
-                }
-                Adversary::Sharer => {}
+        let sharer = patterns.contains(&&Pattern::OtherMapping).then(|| Sharer::start(memory)).transpose()?;
+        for pattern in patterns.iter().cycle() {
+            if Instant::now() >= deadline {
+                break;
             }
+            let first = random.below(memory.pages() - PAGES);
+            pattern.act(memory, first, &source, &mut random)?;
             std::thread::sleep(ROUND);
         }
         drop(sharer);
+        Ok(())
+    }
+}
+
+impl Pattern {
+    fn is_possible(self, memory: &Memory) -> bool {
+        memory.file().is_some() || !matches!(self, Pattern::Remove | Pattern::Punch | Pattern::PunchThenRead)
+    }
+
+    fn act(self, memory: &Memory, first: u64, source: &NamedTempFile, random: &mut Random) -> io::Result<()> {
+        match self {
+            Pattern::Read => pread(source.as_file(), memory, first)?,
+            Pattern::DirectRead => read_direct(memory, first, random)?,
+            Pattern::VmWritev => in_child(|| write_to_parent(memory, first))?,
+            Pattern::HugeWrite => memory.scribble(first, random),
+            Pattern::ForkWrite => in_child(|| scribble_raw(memory, first))?,
+            Pattern::DontNeed => advise(memory, first, PAGES, libc::MADV_DONTNEED)?,
+            // Shared memory has no such advice.
+            Pattern::Free if memory.file().is_some() => {}
+            Pattern::Free => advise(memory, first, PAGES, libc::MADV_FREE)?,
+            Pattern::Remove => advise(memory, first, PAGES, libc::MADV_REMOVE)?,
+            Pattern::Punch => punch(memory, first)?,
+            Pattern::PunchThenRead => {
+                punch(memory, first)?;
+                (first..first + PAGES).for_each(|page| memory.read(page));
+            }
+            Pattern::Remap => remap(memory, first)?,
+            Pattern::OtherMapping => {}
+        }
         Ok(())
     }
 }
@@ -88,22 +149,20 @@ impl FromStr for Adversary {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Adversary::ALL.into_iter().find(|adversary| adversary.name() == text);
-        found.ok_or_else(|| format!("no adversary `{text}`: choose kernel-writes, thp, fork, discard, gup or sharer"))
+        ALL.into_iter().find(|adversary| adversary.name == text).ok_or_else(|| {
+            let names: Vec<_> = ALL.iter().map(|adversary| adversary.name).collect();
+            format!("no adversary `{text}`: choose one of {}", names.join(", "))
+        })
     }
 }
 
 /// A file on disk with as many pages as a round reads.
-fn source_file(random: &mut Random) -> io::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::NamedTempFile::new()?;
+fn source_file(random: &mut Random) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
     let bytes: Vec<u8> = (0..PAGES * PAGE as u64 / 8).flat_map(|_| random.next().to_le_bytes()).collect();
     file.write_all(&bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
-}
-
-fn read_from(source: &tempfile::NamedTempFile, memory: &Memory, first: u64) -> io::Result<()> {
-    pread(source.as_file(), memory, first)
 }
 
 fn pread(file: &File, memory: &Memory, first: u64) -> io::Result<()> {
@@ -130,22 +189,8 @@ fn advise(memory: &Memory, first: u64, pages: u64, advice: libc::c_int) -> io::R
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn discard(memory: &Memory, first: u64, random: &mut Random) -> io::Result<()> {
-    match (random.below(4), memory.file()) {
-        (0, None) => advise(memory, first, PAGES, libc::MADV_DONTNEED)?,
-        (1, None) => advise(memory, first, PAGES, libc::MADV_FREE)?,
-        (0 | 1, Some(_)) => advise(memory, first, PAGES, libc::MADV_REMOVE)?,
-        (2, Some(file)) => punch(file, first)?,
-        _ => remap(memory, first)?,
-    }
-    if random.percent(50) {
-        // The mapping comes back without a write: only the discard itself tells that the bytes are gone.
-        (first..first + PAGES).for_each(|page| memory.read(page));
-    }
-    Ok(())
-}
-
-fn punch(file: &File, first: u64) -> io::Result<()> {
+fn punch(memory: &Memory, first: u64) -> io::Result<()> {
+    let Some(file) = memory.file() else { return Err(io::ErrorKind::Unsupported.into()) };
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     let (offset, length) = ((first * PAGE as u64) as libc::off_t, (PAGES * PAGE as u64) as libc::off_t);
     // SAFETY: fallocate takes numbers only; the hole lies in our own memfd.

@@ -323,7 +323,8 @@ impl Iterator for Synth {
         let end = draft.scan_start.saturating_add(scan);
         self.time = end;
         Some(Frame {
-            epoch: Epoch(self.epoch),
+            // The first one is the baseline.
+            epoch: Epoch(self.epoch - 1),
             start: Nanos(draft.start),
             scan_start: Nanos(draft.scan_start),
             end: Nanos(end),

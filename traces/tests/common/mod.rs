@@ -40,7 +40,7 @@ pub fn frames() -> Vec<Frame> {
 pub fn frame(epoch: u32) -> Frame {
     let start = u64::from(epoch - 1) * 1000;
     let mut frame = Frame {
-        epoch: Epoch(epoch),
+        epoch: Epoch(epoch - 1),
         start: Nanos(start),
         scan_start: Nanos(start + 900),
         end: Nanos(start + 1000),

@@ -75,6 +75,18 @@ fn a_hole_is_skipped_only_where_the_destination_is_zero() {
 }
 
 #[test]
+fn holes_are_known_from_the_start_if_the_driver_says_so() {
+    let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
+    evidence.handle_populated(Epoch(0), &set(&[0]));
+    assert_eq!(reason(&evidence, 1), Some(SkipReason::Unpopulated));
+    evidence.confirm(1..2);
+    evidence.handle_dirty_log(Epoch(1), &set(&[1]), Coverage::Complete);
+    assert_eq!(reason(&evidence, 1), None, "written in the epoch after");
+    evidence.handle_populated(Epoch(4), &set(&[]));
+    assert_eq!(reason(&evidence, 0), None, "of an epoch to come");
+}
+
+#[test]
 fn a_written_page_is_populated_if_nobody_says_otherwise() {
     let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
     evidence.handle_populated(Epoch(1), &set(&[]));

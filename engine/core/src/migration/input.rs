@@ -31,7 +31,8 @@ impl Migration {
         }
     }
 
-    /// Which pages hold data, as it was when `epoch` ended. Must come before the dirty log of that epoch.
+    /// Which pages hold data, as it was when `epoch` ended: the open epoch, before its dirty log is handed over, or at the start
+    /// the one before. Without this, memory that was never populated is read and found to be zero.
     pub fn handle_populated(&mut self, now: Nanos, epoch: Epoch, populated: &PageBitmap) {
         self.pass(now);
         self.evidence.handle_populated(epoch, populated);

@@ -270,3 +270,34 @@ fn answers_to_questions_of_an_older_slot_table_are_ignored() {
     assert!(lines.contains(&"send 1/5 smallest".into()), "{lines:?}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("read")).count(), 6 + 2, "new pages were unknown until the log");
 }
+
+#[test]
+fn bytes_that_were_there_before_a_failed_send_are_not_taken_for_granted() {
+    let mode = Mode::Sync { interval: Nanos(SECOND) };
+    let mut migration = migration(PolicyKind::Proven, mode, Baseline::Equal { as_of: Epoch(0) });
+    let block = BlockId { generation: 0, index: 0 };
+    migration.handle_baseline(block, &data(7));
+    migration.handle_timeout(Nanos(SECOND));
+    assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+    migration.handle_dirty_log(Nanos(SECOND), Epoch(1), &pages(&[0]), Coverage::Complete);
+    assert_eq!(migration.poll_action(), Some(Action::ReadBlock(block)));
+    migration.handle_block(Nanos(SECOND), block, data(8));
+    assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
+    migration.handle_failed(Nanos(SECOND), block);
+    assert_eq!(drive(&mut migration, SECOND, 7).len(), 3, "the other blocks");
+    migration.handle_timeout(Nanos(2 * SECOND));
+    // The source has its old bytes again, but the destination may hold a half of the new ones.
+    assert_eq!(drive(&mut migration, 2 * SECOND, 7)[..2], ["read 0", "send 0 smallest"]);
+}
+
+#[test]
+fn what_an_earlier_sync_left_is_not_sent_again() {
+    let mode = Mode::Sync { interval: Nanos(SECOND) };
+    let mut migration = migration(PolicyKind::Proven, mode, Baseline::Equal { as_of: Epoch(0) });
+    migration.handle_baseline(BlockId { generation: 0, index: 1 }, &data(7));
+    migration.handle_timeout(Nanos(SECOND));
+    assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+    migration.handle_dirty_log(Nanos(SECOND), Epoch(1), &pages(&[1, 2]), Coverage::Complete);
+    let lines = drive(&mut migration, SECOND, 7);
+    assert_eq!(lines[2..5], ["skip 1 SameContent", "read 2", "send 2 smallest"]);
+}

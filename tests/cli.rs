@@ -1,0 +1,367 @@
+//! The command as users and scripts meet it: help, JSON, exit status, pipes, repeatability.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
+use serde_json::Value;
+use support::{Background, PAGESIEVE, Run, can_record, run, run_command, scratch, synth, text, wait_until};
+
+const VERBS: [&[&str]; 13] = [
+    &[],
+    &["record"],
+    &["replay"],
+    &["verify"],
+    &["report"],
+    &["trace"],
+    &["trace", "info"],
+    &["trace", "validate"],
+    &["trace", "dump"],
+    &["synth"],
+    &["workload"],
+    &["doctor"],
+    &["demo"],
+];
+
+/// Set to 1 to write the help texts anew instead of comparing them.
+const BLESS: &str = "PAGESIEVE_BLESS";
+
+#[test]
+fn help_is_what_was_agreed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help");
+    for verb in VERBS {
+        let help = run(verb.iter().chain(&["--help"])).expect_quiet_success();
+        let file = folder.join(format!("{}.txt", [&["pagesieve"], verb].concat().join("-")));
+        if std::env::var_os(BLESS).is_some() {
+            fs::write(&file, &help).unwrap();
+        }
+        let agreed = fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(help, agreed, "{} differs; if that is meant, run the test with {BLESS}=1", file.display());
+        let short = run(verb.iter().chain(&["-h"])).expect_quiet_success();
+        assert!(short.contains("Usage: pagesieve"), "{short}");
+    }
+}
+
+/// The lines below "Example" in the help of a verb.
+fn examples(verb: &[&str]) -> Vec<String> {
+    let help = run(verb.iter().chain(&["--help"])).expect_quiet_success();
+    let from = help.lines().skip_while(|line| !line.starts_with("Example")).skip(1);
+    from.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_examples_in_the_help_work() {
+    let dir = scratch();
+    for name in ["idle.trace", "heavy.trace", "demo.trace"] {
+        synth(dir.path(), name, 1);
+    }
+    fs::create_dir_all(dir.path().join("traces/corpus")).unwrap();
+    synth(&dir.path().join("traces/corpus"), "one.trace", 2);
+    let bin = Path::new(PAGESIEVE).parent().unwrap();
+    let path = format!("{}:{}", text(bin), std::env::var("PATH").unwrap_or_default());
+    for verb in [&["replay"][..], &["verify"], &["report"], &["trace", "dump"], &["synth"]] {
+        let examples = examples(verb);
+        assert!(!examples.is_empty(), "{verb:?} has no example");
+        for example in examples {
+            let smaller = example.replace("1GiB", "4MiB").replace("60s", "2s");
+            let done = run_command(Command::new("sh").args(["-c", &smaller]).current_dir(dir.path()).env("PATH", &path));
+            assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{smaller}: {done:?}");
+        }
+    }
+    for verb in [&["record"][..], &["workload"], &["demo"]] {
+        assert!(!examples(verb).is_empty(), "{verb:?} has no example");
+    }
+}
+
+/// The value at a path such as `blocks.sent`.
+#[track_caller]
+fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(document, |value, key| value.get(key).unwrap_or_else(|| panic!("no {path} in {document:#}")))
+}
+
+#[track_caller]
+fn count(document: &Value, path: &str) -> u64 {
+    at(document, path).as_u64().unwrap_or_else(|| panic!("{path} is no count in {document:#}"))
+}
+
+#[track_caller]
+fn assert_schema(document: &Value, name: &str) {
+    assert_eq!(at(document, "schema.name"), name);
+    let version = at(document, "schema.version").as_str().unwrap();
+    assert!(version.split('.').count() == 2 && version.split('.').all(|part| part.parse::<u16>().is_ok()), "{version}");
+}
+
+#[test]
+fn replay_prints_the_fields_of_its_contract_and_they_add_up() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    for policy in ["send-all", "proven", "aging", "aging-literal"] {
+        let replay = run(["replay", "--json", "--interval", "1s", "--policy", policy, text(&trace)]).expect_json();
+        assert_schema(&replay, "pagesieve.replay");
+        assert_eq!((at(&replay, "trace"), at(&replay, "policy")), (&"a.trace".into(), &policy.into()));
+        assert_eq!((count(&replay, "block_size"), count(&replay, "epochs")), (65536, 6));
+        assert!(count(&replay, "events") > 0 && count(&replay, "lost_events") == 0);
+        let causes = ["unpopulated", "zero", "unchanged", "same_content", "presumed_unused"];
+        let skipped: u64 = causes.iter().map(|cause| count(&replay, &format!("blocks.skipped.{cause}"))).sum();
+        let total = count(&replay, "blocks.total");
+        assert_eq!(count(&replay, "blocks.sent") + skipped + count(&replay, "blocks.deferred"), total);
+        assert!(total > 0 && total % 64 == 0, "4 MiB are 64 blocks in each round");
+        assert!((1..=total).contains(&count(&replay, "blocks.resident")));
+        let rate = at(&replay, "skip_rate.total").as_f64().unwrap();
+        assert!((rate - skipped as f64 / total as f64).abs() < 1e-9, "{rate}");
+        assert!((0.0..=1.0).contains(&at(&replay, "skip_rate.resident").as_f64().unwrap()));
+        assert_eq!(count(&replay, "bytes.guest"), 4 << 20);
+        assert_eq!(count(&replay, "bytes.sent"), count(&replay, "blocks.sent") * 65536);
+        assert!(count(&replay, "bytes.wire") <= count(&replay, "bytes.sent"));
+        assert!(policy == "aging-literal" || count(&replay, "lost_pages") == 0);
+        assert_eq!(skipped == 0, policy == "send-all", "{policy}");
+    }
+}
+
+#[test]
+fn several_traces_make_one_array() {
+    let dir = scratch();
+    let (one, two) = (synth(dir.path(), "one.trace", 1), synth(dir.path(), "two.trace", 2));
+    for verb in ["replay", "verify"] {
+        let both = run([verb, "--json", text(&one), text(&two)]).expect_json();
+        let names: Vec<_> = both.as_array().unwrap().iter().map(|found| at(found, "trace").as_str().unwrap()).collect();
+        assert_eq!(names, ["one.trace", "two.trace"]);
+    }
+}
+
+#[test]
+fn replay_decides_the_same_every_time() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    for scenario in ["sync", "precopy"] {
+        let replay = || run(["replay", "--json", "--doublecheck", "--interval", "1s", "--scenario", scenario, text(&trace)]);
+        let first = replay().expect_quiet_success();
+        assert_eq!(first, replay().expect_quiet_success());
+        assert!(first.contains(&format!("\"scenario\": \"{scenario}\"")));
+    }
+}
+
+#[test]
+fn verify_prints_the_fields_of_its_contract() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    let verify = run(["verify", "--json", text(&trace)]).expect_json();
+    assert_schema(&verify, "pagesieve.verify");
+    assert!(count(&verify, "content_changed") > 0 && count(&verify, "event_pages") > 0);
+    assert!(count(&verify, "dirty_log") >= count(&verify, "content_changed") && count(&verify, "unknown") == 0);
+    assert_eq!((at(&verify, "recall.content_in_log"), at(&verify, "recall.log_in_events")), (&1.0.into(), &1.0.into()));
+    assert_eq!(count(&verify, "lossy_epochs"), 0);
+    for policy in ["send-all", "proven", "aging"] {
+        assert_eq!(count(&verify, &format!("lost_pages.{policy}")), 0);
+    }
+    count(&verify, "lost_pages.aging-literal");
+    assert_eq!(at(&verify, "ok"), true);
+}
+
+/// A trace in which one page changes in the third epoch without being in that epoch's dirty log.
+fn with_an_unlogged_change(dir: &Path) -> PathBuf {
+    let config = SynthConfig { memory: 4 << 20, ..SynthConfig::new(Class::Mixed) };
+    let synth = pagesieve_traces::synth(config).unwrap();
+    let header = synth.header().clone();
+    let mut frames: Vec<Frame> = synth.collect();
+    let page = frames[2].summaries.as_ref().unwrap()[0].gfn;
+    assert!(frames[2].log.written.remove(page) && !frames[2].log.all().contains(page));
+    write(dir.join("planted.trace"), &header, &frames)
+}
+
+fn write(path: PathBuf, header: &Header, frames: &[Frame]) -> PathBuf {
+    let mut writer = Writer::create(&path, header).unwrap();
+    for frame in frames {
+        writer.write_frame(frame).unwrap();
+    }
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn a_change_that_the_dirty_log_does_not_know_is_a_violation_with_status_1() {
+    let dir = scratch();
+    let (good, planted) = (synth(dir.path(), "good.trace", 1), with_an_unlogged_change(dir.path()));
+    run(["trace", "validate", text(&planted)]).expect_quiet_success();
+    let found = run(["verify", text(&planted)]);
+    assert_eq!((found.code, found.stderr.as_str()), (Some(1), ""), "{found:?}");
+    assert!(found.stdout.contains("planted.trace: VIOLATION") && found.stdout.contains("not in the dirty log"), "{found:?}");
+    let both = run(["verify", "--json", text(&good), text(&planted)]);
+    assert_eq!(both.code, Some(1), "{both:?}");
+    let both: Value = serde_json::from_str(&both.stdout).unwrap();
+    assert_eq!((at(&both[0], "ok"), at(&both[1], "ok")), (&true.into(), &false.into()));
+    assert!(at(&both[1], "recall.content_in_log").as_f64() < Some(1.0));
+    assert!(!at(&both[1], "violations").as_array().unwrap().is_empty());
+}
+
+#[test]
+fn validate_says_which_rule_a_trace_breaks_with_status_1() {
+    let dir = scratch();
+    let synth = pagesieve_traces::synth(SynthConfig { memory: 4 << 20, ..SynthConfig::new(Class::Light) }).unwrap();
+    let header = synth.header().clone();
+    let mut frames: Vec<Frame> = synth.collect();
+    frames[1].scan_start = pagesieve_core::Nanos(frames[1].end.0 + 1);
+    let broken = write(dir.path().join("broken.trace"), &header, &frames);
+    let found = run(["trace", "validate", text(&broken)]);
+    assert_eq!((found.code, found.stderr.as_str()), (Some(1), ""), "{found:?}");
+    assert!(found.stdout.contains("NOT valid"), "{found:?}");
+    let found = run(["trace", "validate", "--json", text(&broken)]);
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert_eq!(serde_json::from_str::<Value>(&found.stdout).unwrap()["problems"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn doctor_prints_the_fields_of_its_contract() {
+    let found = run(["doctor", "--json"]).expect_json();
+    assert_schema(&found, "pagesieve.doctor");
+    let hooks = at(&found, "hooks").as_object().unwrap();
+    assert!(hooks.keys().any(|name| name.ends_with("page_fault_user")), "{hooks:?}");
+    for (name, hook) in hooks {
+        let available = at(hook, "available").as_bool().unwrap();
+        let says_why = at(hook, "reason").is_string() && at(hook, "fix").is_string();
+        let says_nothing = at(hook, "reason").is_null() && at(hook, "fix").is_null();
+        assert!(if available { says_nothing } else { says_why }, "{name}: {hook}");
+    }
+    for name in at(&found, "selected").as_array().unwrap() {
+        assert_eq!(hooks[name.as_str().unwrap()]["available"], true, "{name}");
+    }
+    assert!(["ebpf", "pagemap_scan", "none"].map(Value::from).contains(at(&found, "source")));
+    let text = run(["doctor"]).expect_quiet_success();
+    assert!(text.contains(&format!("Events would come from: {}", found["source"].as_str().unwrap())), "{text}");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_trace() {
+    let dir = scratch();
+    let bytes = |name, seed| fs::read(synth(dir.path(), name, seed)).unwrap();
+    let first = bytes("one.trace", 7);
+    assert_eq!(first, bytes("two.trace", 7));
+    assert_ne!(first, bytes("three.trace", 8));
+}
+
+#[test]
+fn the_same_seed_makes_the_same_workload() {
+    let workload = |seed| {
+        let line = run(["workload", "--class", "mixed", "--memory", "4MiB", "--seconds", "1", "--seed", seed]).expect_quiet_success();
+        assert!(line.starts_with("1024 pages, ") && line.contains(" accesses, digest "), "{line}");
+        line
+    };
+    let first = workload("5");
+    assert_eq!(first, workload("5"));
+    assert_ne!(first, workload("6"));
+}
+
+#[test]
+fn a_report_is_three_files_and_says_nothing_beside_their_names() {
+    let dir = scratch();
+    let (one, two) = (synth(dir.path(), "one.trace", 1), synth(dir.path(), "two.trace", 2));
+    let folder = dir.path().join("new/report");
+    // No progress where standard error is no terminal: quiet means not one byte.
+    let names = run(["report", text(&one), text(&two), "-o", text(&folder)]).expect_quiet_success();
+    let files: Vec<_> = ["index.html", "summary.json", "summary.md"].map(|name| folder.join(name)).into();
+    assert_eq!(names.lines().collect::<Vec<_>>(), files.iter().map(|file| text(file)).collect::<Vec<_>>());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+    for file in &files {
+        let content = fs::read_to_string(file).unwrap();
+        assert!(content.contains("one.trace") && content.contains("two.trace"), "{}", file.display());
+    }
+    let summary: Value = serde_json::from_str(&fs::read_to_string(&files[1]).unwrap()).unwrap();
+    assert!(summary.is_object());
+}
+
+#[test]
+fn a_dump_ends_quietly_when_its_reader_has_seen_enough() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    for format in [&[][..], &["--json"]] {
+        let mut dump = Command::new(PAGESIEVE);
+        dump.args(["trace", "dump"]).args(format).arg(&trace).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = dump.spawn().unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::with_capacity(64, child.stdout.take().unwrap());
+        reader.read_line(&mut line).unwrap();
+        assert!(!line.is_empty());
+        drop(reader);
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn nobody_listening_is_no_panic() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    let sh = |line: &str| run_command(Command::new("sh").args(["-c", line, PAGESIEVE, text(&trace)]));
+    for verb in ["replay", "verify", "trace info", "trace dump"] {
+        // Rust opens /dev/null in the place of a closed descriptor.
+        sh(&format!("exec \"$0\" {verb} \"$1\" >&-")).expect_quiet_success();
+        // A pipe whose reader is gone, as standard output and, for a failing run, as standard error.
+        let gone = |redirect: &str| sh(&format!("mkfifo \"$1.p\"; exec 3<>\"$1.p\" 4>\"$1.p\" 3<&-; rm \"$1.p\"; exec \"$0\" {verb} {redirect}"));
+        let closed = gone("\"$1\" >&4");
+        assert_eq!((closed.stderr.as_str(), closed.code != Some(101)), ("", true), "{closed:?}");
+        assert_eq!(gone("/nonexistent 2>&4").code, Some(3));
+    }
+}
+
+/// Starts recording a workload of ours, given by its pid, and waits for some frames.
+fn recording(target: &Background, trace: &Path) -> Background {
+    let mut record = Command::new(PAGESIEVE);
+    record.args(["record", "--epoch", "100ms", "--pid", &target.pid().to_string(), "-o", text(trace)]);
+    let recorder = Background::spawn(record.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    wait_until("a third frame", || {
+        let info: Run = run(["trace", "info", "--json", text(trace)]);
+        serde_json::from_str::<Value>(&info.stdout).is_ok_and(|info| info["frames"].as_u64() > Some(2))
+    });
+    recorder
+}
+
+fn target() -> Background {
+    let mut workload = Command::new(PAGESIEVE);
+    Background::spawn(workload.args(["workload", "--memory", "8MiB", "--seconds", "120"]).stdout(Stdio::null()))
+}
+
+fn output_of(recorder: &mut Background) -> Run {
+    let mut run = Run { code: None, stdout: String::new(), stderr: String::new() };
+    recorder.0.stdout.take().unwrap().read_to_string(&mut run.stdout).unwrap();
+    recorder.0.stderr.take().unwrap().read_to_string(&mut run.stderr).unwrap();
+    run.code = recorder.0.wait().unwrap().code();
+    run
+}
+
+#[test]
+fn ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on() {
+    if !can_record("ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on") {
+        return;
+    }
+    let dir = scratch();
+    let (mut target, trace) = (target(), dir.path().join("r.trace"));
+    let mut recorder = recording(&target, &trace);
+    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = output_of(&mut recorder);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with(&format!("{}: ", text(&trace))), "{ended:?}");
+    assert!(!ended.stderr.contains(['\r', '\x1b']), "no progress without a terminal: {ended:?}");
+    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
+    assert_eq!((&info["complete"], &info["target"]["pid"]), (&true.into(), &target.pid().into()));
+    assert!(target.is_running());
+}
+
+#[test]
+fn a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process() {
+    if !can_record("a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process") {
+        return;
+    }
+    let dir = scratch();
+    let (mut target, trace) = (target(), dir.path().join("r.trace"));
+    drop(recording(&target, &trace));
+    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
+    assert_eq!(info["complete"], false);
+    assert!(run(["replay", "--json", text(&trace)]).expect_json()["epochs"].as_u64() > Some(2));
+    assert!(target.is_running());
+}
