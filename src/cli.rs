@@ -85,7 +85,7 @@ pub(crate) struct Record {
     #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
     pub(crate) ring_size: u64,
     /// Most pages to track; 8 bytes each in the kernel
-    #[arg(long, default_value_t = 1 << 20)]
+    #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) map_size_limit: u64,
     /// Print the outcome as JSON
     #[arg(long)]

@@ -143,7 +143,7 @@ fn one_bad_file_among_good_ones_is_named() {
 
 #[test]
 fn options_that_make_no_sense_are_refused_with_an_example() {
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 17] = [
         (&["replay", "--block-size", "5000", "x"], &["--block-size", "5000", "64KiB"]),
         (&["replay", "--block-size", "0", "x"], &["--block-size", "64KiB"]),
         (&["replay", "--block-size", "2KiB", "x"], &["--block-size", "64KiB"]),
@@ -157,6 +157,7 @@ fn options_that_make_no_sense_are_refused_with_an_example() {
         (&["replay"], &["FILES"]),
         (&["record", "--epoch", "0s", "--", "true"], &["--epoch", "longer than zero"]),
         (&["record", "--duration", "0", "--", "true"], &["--duration", "longer than zero"]),
+        (&["record", "--map-size-limit", "0", "--", "true"], &["--map-size-limit"]),
         (&["record", "--region", "2000-1000", "--", "true"], &["--region", "START-END"]),
         (&["record", "--pid", "1", "--", "true"], &["--pid", "cannot be used with"]),
         (&["synth", "--class", "light", "--epoch", "0", "-o", "x"], &["--epoch", "longer than zero"]),
@@ -184,9 +185,8 @@ fn a_place_where_nothing_can_be_written_is_refused_before_anything_is_done() {
     let nowhere = dir.path().join("missing").join("x.trace");
     let started = dir.path().join("started");
     for force in [None, Some("--force")] {
-        let record = |output: &Path| {
-            run(["record", "-o", text(output)].into_iter().chain(force).chain(["--", "touch", text(&started)]))
-        };
+        let record =
+            |output: &Path| run(["record", "-o", text(output)].into_iter().chain(force).chain(["--", "touch", text(&started)]));
         let make = |output: &Path| run(["synth", "--class", "light", "-o", text(output)].into_iter().chain(force));
         for refused in [record(&nowhere), make(&nowhere)] {
             refused.expect_failure(&["there is no directory", "make it"]);

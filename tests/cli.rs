@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
 use serde_json::Value;
-use support::{Background, PAGESIEVE, Run, can_record, run, run_command, scratch, synth, text, wait_until};
+use support::{PAGESIEVE, assert_schema, at, count, run, run_command, scratch, synth, text};
 
 const VERBS: [&[&str]; 13] = [
     &[],
@@ -77,24 +77,6 @@ fn the_examples_in_the_help_work() {
     }
 }
 
-/// The value at a path such as `blocks.sent`.
-#[track_caller]
-fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
-    path.split('.').fold(document, |value, key| value.get(key).unwrap_or_else(|| panic!("no {path} in {document:#}")))
-}
-
-#[track_caller]
-fn count(document: &Value, path: &str) -> u64 {
-    at(document, path).as_u64().unwrap_or_else(|| panic!("{path} is no count in {document:#}"))
-}
-
-#[track_caller]
-fn assert_schema(document: &Value, name: &str) {
-    assert_eq!(at(document, "schema.name"), name);
-    let version = at(document, "schema.version").as_str().unwrap();
-    assert!(version.split('.').count() == 2 && version.split('.').all(|part| part.parse::<u16>().is_ok()), "{version}");
-}
-
 #[test]
 fn replay_prints_the_fields_of_its_contract_and_they_add_up() {
     let dir = scratch();
@@ -109,7 +91,7 @@ fn replay_prints_the_fields_of_its_contract_and_they_add_up() {
         let skipped: u64 = causes.iter().map(|cause| count(&replay, &format!("blocks.skipped.{cause}"))).sum();
         let total = count(&replay, "blocks.total");
         assert_eq!(count(&replay, "blocks.sent") + skipped + count(&replay, "blocks.deferred"), total);
-        assert!(total > 0 && total % 64 == 0, "4 MiB are 64 blocks in each round");
+        assert!(total > 0 && total.is_multiple_of(64), "4 MiB are 64 blocks in each round");
         assert!((1..=total).contains(&count(&replay, "blocks.resident")));
         let rate = at(&replay, "skip_rate.total").as_f64().unwrap();
         assert!((rate - skipped as f64 / total as f64).abs() < 1e-9, "{rate}");
@@ -246,7 +228,8 @@ fn the_same_seed_makes_the_same_trace() {
 #[test]
 fn the_same_seed_makes_the_same_workload() {
     let workload = |seed| {
-        let line = run(["workload", "--class", "mixed", "--memory", "4MiB", "--seconds", "1", "--seed", seed]).expect_quiet_success();
+        let line =
+            run(["workload", "--class", "mixed", "--memory", "4MiB", "--seconds", "1", "--seed", seed]).expect_quiet_success();
         assert!(line.starts_with("1024 pages, ") && line.contains(" accesses, digest "), "{line}");
         line
     };
@@ -301,67 +284,11 @@ fn nobody_listening_is_no_panic() {
         // Rust opens /dev/null in the place of a closed descriptor.
         sh(&format!("exec \"$0\" {verb} \"$1\" >&-")).expect_quiet_success();
         // A pipe whose reader is gone, as standard output and, for a failing run, as standard error.
-        let gone = |redirect: &str| sh(&format!("mkfifo \"$1.p\"; exec 3<>\"$1.p\" 4>\"$1.p\" 3<&-; rm \"$1.p\"; exec \"$0\" {verb} {redirect}"));
+        let gone = |redirect: &str| {
+            sh(&format!("mkfifo \"$1.p\"; exec 3<>\"$1.p\" 4>\"$1.p\" 3<&-; rm \"$1.p\"; exec \"$0\" {verb} {redirect}"))
+        };
         let closed = gone("\"$1\" >&4");
         assert_eq!((closed.stderr.as_str(), closed.code != Some(101)), ("", true), "{closed:?}");
         assert_eq!(gone("/nonexistent 2>&4").code, Some(3));
     }
-}
-
-/// Starts recording a workload of ours, given by its pid, and waits for some frames.
-fn recording(target: &Background, trace: &Path) -> Background {
-    let mut record = Command::new(PAGESIEVE);
-    record.args(["record", "--epoch", "100ms", "--pid", &target.pid().to_string(), "-o", text(trace)]);
-    let recorder = Background::spawn(record.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    wait_until("a third frame", || {
-        let info: Run = run(["trace", "info", "--json", text(trace)]);
-        serde_json::from_str::<Value>(&info.stdout).is_ok_and(|info| info["frames"].as_u64() > Some(2))
-    });
-    recorder
-}
-
-fn target() -> Background {
-    let mut workload = Command::new(PAGESIEVE);
-    Background::spawn(workload.args(["workload", "--memory", "8MiB", "--seconds", "120"]).stdout(Stdio::null()))
-}
-
-fn output_of(recorder: &mut Background) -> Run {
-    let mut run = Run { code: None, stdout: String::new(), stderr: String::new() };
-    recorder.0.stdout.take().unwrap().read_to_string(&mut run.stdout).unwrap();
-    recorder.0.stderr.take().unwrap().read_to_string(&mut run.stderr).unwrap();
-    run.code = recorder.0.wait().unwrap().code();
-    run
-}
-
-#[test]
-fn ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on() {
-    if !can_record("ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on") {
-        return;
-    }
-    let dir = scratch();
-    let (mut target, trace) = (target(), dir.path().join("r.trace"));
-    let mut recorder = recording(&target, &trace);
-    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let ended = output_of(&mut recorder);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stdout.starts_with(&format!("{}: ", text(&trace))), "{ended:?}");
-    assert!(!ended.stderr.contains(['\r', '\x1b']), "no progress without a terminal: {ended:?}");
-    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
-    assert_eq!((&info["complete"], &info["target"]["pid"]), (&true.into(), &target.pid().into()));
-    assert!(target.is_running());
-}
-
-#[test]
-fn a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process() {
-    if !can_record("a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process") {
-        return;
-    }
-    let dir = scratch();
-    let (mut target, trace) = (target(), dir.path().join("r.trace"));
-    drop(recording(&target, &trace));
-    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
-    assert_eq!(info["complete"], false);
-    assert!(run(["replay", "--json", text(&trace)]).expect_json()["epochs"].as_u64() > Some(2));
-    assert!(target.is_running());
 }

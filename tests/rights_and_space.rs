@@ -48,7 +48,11 @@ fn a_process_of_someone_else_is_left_alone() {
     let Some(nobody) = Nobody::new(test).filter(|_| can_record(test)) else { return };
     let mut other = Background::spawn(Command::new("sleep").arg("60"));
     for pid in [1, other.pid()] {
-        nobody.run(&["record", "--pid", &pid.to_string()]).expect_failure(&[&format!("process {pid}"), "Permission denied", "run as root"]);
+        nobody.run(&["record", "--pid", &pid.to_string()]).expect_failure(&[
+            &format!("process {pid}"),
+            "Permission denied",
+            "run as root",
+        ]);
     }
     assert!(other.is_running());
     assert!(!nobody.dir.path().join("pagesieve.trace").exists());
@@ -58,7 +62,11 @@ fn a_process_of_someone_else_is_left_alone() {
 fn events_that_were_asked_for_but_may_not_be_had_are_an_error() {
     let test = "events_that_were_asked_for_but_may_not_be_had_are_an_error";
     let Some(nobody) = Nobody::new(test).filter(|_| can_record(test)) else { return };
-    nobody.run(&["record", "--source", "ebpf", "--", "sleep", "60"]).expect_failure(&["attach the kernel program", "CAP_BPF", "--source ebpf"]);
+    nobody.run(&["record", "--source", "ebpf", "--", "sleep", "60"]).expect_failure(&[
+        "attach the kernel program",
+        "CAP_BPF",
+        "--source ebpf",
+    ]);
     assert!(!nobody.dir.path().join("pagesieve.trace").exists());
 }
 
@@ -86,7 +94,9 @@ fn a_trace_that_may_not_be_read_and_a_folder_that_may_not_be_written_are_named()
     let closed = nobody.dir.path().join("closed");
     fs::create_dir(&closed).unwrap();
     let output = closed.join("x.trace");
-    nobody.run(&["synth", "--class", "idle", "--memory", "4MiB", "-o", text(&output)]).expect_failure(&[text(&output), "Permission denied"]);
+    nobody
+        .run(&["synth", "--class", "idle", "--memory", "4MiB", "-o", text(&output)])
+        .expect_failure(&[text(&output), "Permission denied"]);
 }
 
 /// A file system of 64 KiB.
@@ -170,13 +180,29 @@ fn output_that_cannot_be_written_is_an_error() {
     let dir = scratch();
     let trace = synth(dir.path(), "a.trace", 1);
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    for args in [&["replay"][..], &["verify"], &["trace", "info"], &["trace", "validate"], &["trace", "dump"], &["replay", "--json"]] {
+    for args in
+        [&["replay"][..], &["verify"], &["trace", "info"], &["trace", "validate"], &["trace", "dump"], &["replay", "--json"]]
+    {
         let output = Command::new(PAGESIEVE).args(args).arg(&trace).stdout(full()).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(3), "{args:?}: {said}");
-        assert!(said.starts_with("pagesieve: failed to ") && said.contains("No space left") && said.lines().count() == 1, "{said}");
+        assert!(
+            said.starts_with("pagesieve: failed to ") && said.contains("No space left") && said.lines().count() == 1,
+            "{said}"
+        );
     }
     run(["synth", "--class", "light", "--memory", "4MiB", "-o", "/dev/full"]).expect_failure(&["the file exists", "--force"]);
-    run(["synth", "--class", "light", "--memory", "4MiB", "--force", "-o", "/dev/full"]).expect_failure(&["/dev/full", "the disk is full"]);
+    run(["synth", "--class", "light", "--memory", "4MiB", "--force", "-o", "/dev/full"])
+        .expect_failure(&["/dev/full", "the disk is full"]);
     assert!(Path::new("/dev/full").exists(), "a device is not replaced by a file");
+}
+
+#[test]
+fn a_recording_onto_a_full_device_fails_at_once() {
+    if !can_record("a_recording_onto_a_full_device_fails_at_once") {
+        return;
+    }
+    let mut record = vec!["record", "--source", "pagemap-scan", "--force", "-o", "/dev/full"];
+    record.extend(["--", PAGESIEVE, "workload", "--memory", "4MiB", "--seconds", "60"]);
+    run(record).expect_failure(&["/dev/full", "the disk is full", "another disk"]);
 }

@@ -191,13 +191,8 @@ mod tests {
     #[test]
     fn changes_are_found_byte_for_byte_and_contents_are_numbered() {
         let mut memory = crate::testing::Memory::anonymous(8);
-        let slot = MemSlot {
-            base: Gfn(100),
-            pages: 8,
-            hva: Hva(memory.range().start),
-            backing: Backing::Anonymous,
-            numa_node: None,
-        };
+        let slot =
+            MemSlot { base: Gfn(100), pages: 8, hva: Hva(memory.range().start), backing: Backing::Anonymous, numa_node: None };
         let pid = std::process::id();
         let mut populated = PageBitmap::new(108);
         populated.insert_range(100..104);
@@ -206,9 +201,8 @@ mod tests {
         }
         let mut content = Content::new().unwrap();
         content.snapshot(pid, &[slot], &populated);
-        let numbers = |summaries: &[PageSummary]| {
-            summaries.iter().map(|summary| (summary.gfn.0, summary.content.0)).collect::<Vec<_>>()
-        };
+        let numbers =
+            |summaries: &[PageSummary]| summaries.iter().map(|summary| (summary.gfn.0, summary.content.0)).collect::<Vec<_>>();
         let first = content.summarise(&[slot], || ());
         assert_eq!(numbers(&first), [(100, 0), (101, 0), (102, 1), (103, 1)], "equal bytes get equal numbers, zeros get 0");
 

@@ -32,11 +32,8 @@ pub(crate) struct Effects {
 impl Control {
     /// Applies the events of an epoch, in order.
     pub(crate) fn apply(&mut self, events: Vec<(Nanos, ControlEvent)>, layout: &Layout, pid: u32) -> Effects {
-        let mut effects = Effects {
-            discarded: PageBitmap::new(layout.frame_end()),
-            others: !self.family.is_empty(),
-            notes: Vec::new(),
-        };
+        let mut effects =
+            Effects { discarded: PageBitmap::new(layout.frame_end()), others: !self.family.is_empty(), notes: Vec::new() };
         for pages in self.open.values() {
             effects.discarded.union_with(pages);
         }

@@ -297,14 +297,7 @@ impl Observer {
     }
 
     /// Adds what this epoch cannot know, or, where all content was compared, what the comparison found.
-    fn settle(
-        &self,
-        log: &mut DirtyLog,
-        direct: DirectIo,
-        lost: &Lost,
-        stopped: bool,
-        differs: Option<&PageBitmap>,
-    ) -> Closing {
+    fn settle(&self, log: &mut DirtyLog, direct: DirectIo, lost: &Lost, stopped: bool, differs: Option<&PageBitmap>) -> Closing {
         let blind_to_discards = self.layout.has_shared() && (!self.events.sees_control() || lost.control > 0);
         let in_flight = direct == DirectIo::Asynchronous || (direct == DirectIo::Synchronous && !stopped);
         let gaps = [

@@ -7,7 +7,18 @@ use pagesieve_traces::{EventSource, Lost};
 
 use crate::error::RecordError;
 use crate::process::monotonic;
-use crate::session::SourceChoice;
+
+/// Where events may come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceChoice {
+    /// The kernel program if it can be attached, otherwise none.
+    #[default]
+    Auto,
+    /// The kernel program, or it is an error.
+    Ebpf,
+    /// No events: only the dirty log.
+    PagemapScan,
+}
 
 /// Where events come from, and those that were taken from the ring but belong to no frame yet.
 pub(crate) struct Events {
@@ -59,10 +70,8 @@ impl Events {
 
     pub(crate) fn set_slots(&mut self, slots: &[MemSlot]) -> Result<(), String> {
         let Some(tracker) = &mut self.tracker else { return Ok(()) };
-        let table: Vec<abi::Slot> = slots
-            .iter()
-            .map(|slot| abi::Slot { start: slot.hva.0, end: slot.hva_end().0, base: slot.base.0 })
-            .collect();
+        let table: Vec<abi::Slot> =
+            slots.iter().map(|slot| abi::Slot { start: slot.hva.0, end: slot.hva_end().0, base: slot.base.0 }).collect();
         tracker.set_slots(&table)
     }
 
@@ -78,7 +87,8 @@ impl Events {
 
     /// The accesses up to a time, ordered, and what was lost since the last call.
     pub(crate) fn take_until(&mut self, end: Nanos) -> (Vec<Access>, Lost) {
-        let (mut taken, left) = std::mem::take(&mut self.accesses).into_iter().partition::<Vec<_>, _>(|access| access.time <= end);
+        let (mut taken, left) =
+            std::mem::take(&mut self.accesses).into_iter().partition::<Vec<_>, _>(|access| access.time <= end);
         self.accesses = left;
         // Each CPU fills the ring in its own order; a stable sort by time keeps that where times are equal.
         taken.sort_by_key(|access| access.time);

@@ -163,8 +163,7 @@ impl Layout {
 
     /// The parts of a mapping that no slot covers.
     fn uncovered(&self, mapping: &Mapping) -> Vec<Range<u64>> {
-        let mut covered: Vec<_> =
-            self.tracked.iter().map(|tracked| tracked.slot.hva.0..tracked.slot.hva_end().0).collect();
+        let mut covered: Vec<_> = self.tracked.iter().map(|tracked| tracked.slot.hva.0..tracked.slot.hva_end().0).collect();
         covered.sort_by_key(|range| range.start);
         let mut parts = Vec::new();
         let mut at = mapping.start;

@@ -25,7 +25,8 @@ pub mod workload;
 
 pub use arming::{HANDOVER_VARIABLE, Handover, InjectError};
 pub use error::RecordError;
+pub use events::SourceChoice;
 pub use maps::Region;
-pub use session::{Listener, Options, Progress, SourceChoice, Started, record};
+pub use session::{Listener, Options, Progress, Started, record};
 pub use target::{TargetSpec, machine};
 pub use uffd::unsupported as uffd_unsupported;

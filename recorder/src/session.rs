@@ -10,25 +10,13 @@ use pagesieve_traces::{CreateOptions, EventSource, Frame, Happening, Header, Not
 use crate::content::Content;
 use crate::epoch::{Closed, Observer};
 use crate::error::RecordError;
-use crate::events::Events;
+use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
 use crate::pagemap;
 use crate::target::{Target, TargetSpec, machine};
 
 /// How often the ring is emptied. At a million events a second it holds 24 MB/s, so this keeps a default ring a tenth full.
 const TICK: Duration = Duration::from_millis(20);
-
-/// Where events may come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SourceChoice {
-    /// The kernel program if it can be attached, otherwise none.
-    #[default]
-    Auto,
-    /// The kernel program, or it is an error.
-    Ebpf,
-    /// No events: only the dirty log.
-    PagemapScan,
-}
 
 /// How to record. The defaults are those of the command.
 #[derive(Clone, Debug)]

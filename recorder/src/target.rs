@@ -97,17 +97,16 @@ impl Target {
 impl Drop for Target {
     /// Ends a command that we started, and never a process that ran before.
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            if !matches!(child.try_wait(), Ok(Some(_))) {
-                let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::TERM);
-                let ready = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
-                let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-                if poll(&mut fds, Some(&ready)).unwrap_or(0) == 0 {
-                    let _ = child.kill();
-                }
-                let _ = child.wait();
-            }
+        let Some(child) = &mut self.child else { return };
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return;
         }
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::TERM);
+        let patience = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
+        if poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&patience)).unwrap_or(0) == 0 {
+            let _ = child.kill();
+        }
+        let _ = child.wait();
     }
 }
 

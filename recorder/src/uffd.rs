@@ -53,8 +53,7 @@ impl Uffd {
 
     /// Registers a page-aligned range of one or more mappings, all of the owner's address space. Registering twice is fine.
     pub(crate) fn register(&self, range: Range<u64>) -> io::Result<()> {
-        let mut arg =
-            RegisterArg { start: range.start, len: range.end - range.start, mode: REGISTER_MODE_WP, ioctls: 0 };
+        let mut arg = RegisterArg { start: range.start, len: range.end - range.start, mode: REGISTER_MODE_WP, ioctls: 0 };
         // SAFETY: UFFDIO_REGISTER reads and writes one `uffdio_register`, whose layout `RegisterArg` has; it changes no memory.
         if unsafe { libc::ioctl(self.0.as_raw_fd(), IOCTL_REGISTER, &raw mut arg) } < 0 {
             return Err(io::Error::last_os_error());

@@ -38,7 +38,9 @@ pub(crate) fn run(options: &Demo) -> anyhow::Result<ExitCode> {
     let traces = match record_classes(options) {
         Ok(traces) => traces,
         Err(error) => {
-            output::note(format_args!("nothing can be recorded here: failed to {error:#}; going on with a trace recorded elsewhere"));
+            output::note(format_args!(
+                "nothing can be recorded here: failed to {error:#}; going on with a trace recorded elsewhere"
+            ));
             vec![corpus(&options.output)?]
         }
     };

@@ -68,13 +68,26 @@ fn text(summary: &ReplaySummary) -> String {
     let skipped = &summary.blocks.skipped;
     let judged = if summary.judged_by_content { "by content" } else { "by dirty log" };
     let mut lines = vec![
-        format!("{}: {}, {}, blocks of {}", summary.trace, summary.policy, summary.scenario, units::show_bytes(summary.block_size)),
-        format!("  skip rate   {} of all blocks, {} of resident blocks", percent(summary.skip_rate.total), percent(summary.skip_rate.resident)),
+        format!(
+            "{}: {}, {}, blocks of {}",
+            summary.trace,
+            summary.policy,
+            summary.scenario,
+            units::show_bytes(summary.block_size)
+        ),
+        format!(
+            "  skip rate   {} of all blocks, {} of resident blocks",
+            percent(summary.skip_rate.total),
+            percent(summary.skip_rate.resident)
+        ),
         format!(
             "  skipped     {} unpopulated, {} zero, {} unchanged, {} same content, {} presumed unused",
             skipped.unpopulated, skipped.zero, skipped.unchanged, skipped.same_content, skipped.presumed_unused
         ),
-        format!("  sent        {} blocks, {} deferred, in {} rounds", summary.blocks.sent, summary.blocks.deferred, summary.rounds),
+        format!(
+            "  sent        {} blocks, {} deferred, in {} rounds",
+            summary.blocks.sent, summary.blocks.deferred, summary.rounds
+        ),
         format!(
             "  bytes       {} sent ({} again), {} on the wire, guest of {}",
             units::show_bytes(summary.bytes.sent),

@@ -75,11 +75,10 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
     let length = trace_length(&mut reader)?;
     let header = reader.header().clone();
     let name = name_of(file);
-    let mut gathered =
-        Gathered { timeline: Timeline::default(), heatmap: Heatmap::builder(&header), notes: Vec::new() };
-    let configs = Scenario::ALL.into_iter().flat_map(|scenario| {
-        POLICIES.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new()))
-    });
+    let mut gathered = Gathered { timeline: Timeline::default(), heatmap: Heatmap::builder(&header), notes: Vec::new() };
+    let configs = Scenario::ALL
+        .into_iter()
+        .flat_map(|scenario| POLICIES.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new())));
     let frames = reader.frames().inspect(|frame: &Result<Frame, ReadError>| {
         if let Ok(frame) = frame {
             gathered.observe(frame);
@@ -87,7 +86,7 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
     });
     let trace = TraceInfo { name: &name, header: &header, length };
     let results = replay_all(trace, frames, configs.collect())?;
-    let complete = reader.end().is_some_and(|end| matches!(end, pagesieve_traces::End::Complete { .. }));
+    let complete = reader.end().is_some_and(|end| matches!(end, pagesieve_traces::End::Complete));
     let replays: Vec<_> = results.into_iter().map(|result| result.summary).collect();
     let last = gathered.timeline.epochs.last().copied();
     const MOST_NOTES: usize = 20;

@@ -35,9 +35,21 @@ fn text(info: &Info) -> String {
         ("class", info.class.clone().unwrap_or_else(|| "not given".to_owned())),
         ("source", format!("{}, armed by {}", serde_json::json!(info.source).as_str().unwrap_or_default(), info.arming)),
         ("hooks", if info.hooks.is_empty() { "none".to_owned() } else { info.hooks.join(", ") }),
-        ("machine", format!("{}, {} CPUs, {}, Linux {}", info.machine.cpu, info.machine.cpus, units::show_bytes(info.machine.memory), info.machine.kernel)),
+        (
+            "machine",
+            format!(
+                "{}, {} CPUs, {}, Linux {}",
+                info.machine.cpu,
+                info.machine.cpus,
+                units::show_bytes(info.machine.memory),
+                info.machine.kernel
+            ),
+        ),
         ("memory", format!("{} in {} slots", units::show_bytes(info.memory), info.slots)),
-        ("time", format!("{:.1} s in {} frames of about {:.1} s", seconds(info.duration.0), info.frames, seconds(info.epoch_length.0))),
+        (
+            "time",
+            format!("{:.1} s in {} frames of about {:.1} s", seconds(info.duration.0), info.frames, seconds(info.epoch_length.0)),
+        ),
         ("events", format!("{}, {} lost, {} outside every slot", info.events, info.lost_events, info.outside_events)),
         ("dirty log", format!("{} pages, of these {} merely unknown", info.dirty_pages, info.unknown_pages)),
         ("summaries", if info.fingerprints { info.summaries.to_string() } else { "none".to_owned() }),

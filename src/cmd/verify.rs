@@ -33,17 +33,30 @@ pub(crate) fn verify_file(file: &Path) -> anyhow::Result<VerifySummary> {
 
 pub(crate) fn text(summary: &VerifySummary) -> String {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
-    let content = match (summary.content_changed, summary.recall.content_in_log) {
+    let mut content = match (summary.content_changed, summary.recall.content_in_log) {
         (Some(pages), Some(recall)) => format!("{} of {pages} changed pages are in the dirty log", percent(recall)),
         _ => "not checked: the trace has no page summaries (record with --fingerprints)".to_owned(),
+    };
+    if summary.rechecked_epochs > 0 {
+        content += &format!("; in {} epochs by construction, their log was made by comparing content", summary.rechecked_epochs);
+    }
+    let events = match summary.event_pages {
+        0 => "none were recorded".to_owned(),
+        _ => format!("{} of the pages that the scan saw written had an event", percent(summary.recall.log_in_events)),
     };
     let reasons: Vec<_> = summary.unknown_by_reason.iter().map(|(reason, pages)| format!("{reason} {pages}")).collect();
     let lost: Vec<_> = summary.lost_pages.iter().map(|(policy, pages)| format!("{policy} {pages}")).collect();
     let mut lines = vec![
         format!("{}: {}", summary.trace, if summary.ok { "ok" } else { "VIOLATION" }),
         format!("  completeness  {content}"),
-        format!("  dirty log     {} pages in {} epochs, {} merely unknown ({})", summary.dirty_log, summary.epochs, summary.unknown, if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") }),
-        format!("  events        {} of the pages that the scan saw written had an event; {} lost in {} epochs", percent(summary.recall.log_in_events), summary.lost_events, summary.lossy_epochs),
+        format!(
+            "  dirty log     {} pages in {} epochs, {} merely unknown ({})",
+            summary.dirty_log,
+            summary.epochs,
+            summary.unknown,
+            if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") }
+        ),
+        format!("  events        {events}; {} lost in {} epochs", summary.lost_events, summary.lossy_epochs),
         format!("  lost pages    {}", lost.join(", ")),
     ];
     lines.extend(summary.violations.iter().map(|violation| format!("  violation     {violation}")));

@@ -90,8 +90,22 @@ pub fn text(path: &Path) -> &str {
 pub fn synth(dir: &Path, name: &str, seed: u64) -> PathBuf {
     let path = dir.join(name);
     let seed = seed.to_string();
-    run(["synth", "--class", "mixed", "--memory", "4MiB", "--duration", "3s", "--epoch", "500ms", "--seed", &seed, "-o", text(&path)])
-        .expect_quiet_success();
+    run([
+        "synth",
+        "--class",
+        "mixed",
+        "--memory",
+        "4MiB",
+        "--duration",
+        "3s",
+        "--epoch",
+        "500ms",
+        "--seed",
+        &seed,
+        "-o",
+        text(&path),
+    ])
+    .expect_quiet_success();
     path
 }
 
@@ -155,4 +169,24 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < limit, "{what} did not happen");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The value at a path such as `blocks.sent`.
+#[track_caller]
+pub fn at<'a>(document: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(document, |value, key| value.get(key).unwrap_or_else(|| panic!("no {path} in {document:#}")))
+}
+
+/// The count at a path.
+#[track_caller]
+pub fn count(document: &Value, path: &str) -> u64 {
+    at(document, path).as_u64().unwrap_or_else(|| panic!("{path} is no count in {document:#}"))
+}
+
+/// The document has this name and a version of the form `1.0`.
+#[track_caller]
+pub fn assert_schema(document: &Value, name: &str) {
+    assert_eq!(at(document, "schema.name"), name);
+    let version = at(document, "schema.version").as_str().unwrap();
+    assert!(version.split('.').count() == 2 && version.split('.').all(|part| part.parse::<u16>().is_ok()), "{version}");
 }

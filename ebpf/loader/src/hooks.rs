@@ -1,6 +1,6 @@
 //! The places in the kernel where the program can be attached, and what each needs.
 
-use aya::programs::{BtfTracePoint, FEntry, KProbe, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, KProbe, TracePoint};
 use aya::{Btf, Ebpf};
 
 use crate::tracefs;
@@ -90,25 +90,25 @@ impl Hook {
         let program = object.program_mut(self.program).ok_or("the object holds no such program")?;
         match self.kind {
             Kind::TpBtf => {
-                let program: &mut BtfTracePoint = program.try_into().map_err(explain)?;
-                program.load(self.place, btf.ok_or_else(no_btf)?).map_err(explain)?;
-                program.attach().map_err(explain)?;
+                let program: &mut BtfTracePoint = program.try_into().map_err(|error| causes(&error))?;
+                program.load(self.place, btf.ok_or_else(no_btf)?).map_err(|error| causes(&error))?;
+                program.attach().map_err(|error| causes(&error))?;
             }
             Kind::Tracepoint(category) => {
                 tracefs::ensure()?;
-                let program: &mut TracePoint = program.try_into().map_err(explain)?;
-                program.load().map_err(explain)?;
-                program.attach(category, self.place).map_err(explain)?;
+                let program: &mut TracePoint = program.try_into().map_err(|error| causes(&error))?;
+                program.load().map_err(|error| causes(&error))?;
+                program.attach(category, self.place).map_err(|error| causes(&error))?;
             }
             Kind::Fentry => {
-                let program: &mut FEntry = program.try_into().map_err(explain)?;
-                program.load(self.place, btf.ok_or_else(no_btf)?).map_err(explain)?;
-                program.attach().map_err(explain)?;
+                let program: &mut FEntry = program.try_into().map_err(|error| causes(&error))?;
+                program.load(self.place, btf.ok_or_else(no_btf)?).map_err(|error| causes(&error))?;
+                program.attach().map_err(|error| causes(&error))?;
             }
             Kind::Kprobe => {
-                let program: &mut KProbe = program.try_into().map_err(explain)?;
-                program.load().map_err(explain)?;
-                program.attach(self.place, 0).map_err(explain)?;
+                let program: &mut KProbe = program.try_into().map_err(|error| causes(&error))?;
+                program.load().map_err(|error| causes(&error))?;
+                program.attach(self.place, 0).map_err(|error| causes(&error))?;
             }
         }
         Ok(())
@@ -116,7 +116,7 @@ impl Hook {
 
     /// What to do where the kernel refuses this hook.
     pub(crate) fn fix(&self) -> &'static str {
-        if !rustix::process::geteuid().is_root() && !crate::doctor::has_bpf_capabilities() {
+        if !rustix::process::geteuid().is_root() && !crate::capabilities::allow_bpf() {
             return "run as root, or give the binary CAP_BPF and CAP_PERFMON";
         }
         match self.kind {
@@ -128,6 +128,13 @@ impl Hook {
     }
 }
 
-fn explain(error: ProgramError) -> String {
-    crate::ladder::causes(&error)
+/// An error with all its causes in one line; the verifier's log, which would follow on further lines, is left out.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -4,19 +4,9 @@ use std::fmt;
 
 use aya::{Btf, Ebpf, EbpfLoader};
 
-use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT};
-use crate::tracker::TrackerConfig;
+use crate::config::{HookChoice, TrackerConfig};
+use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT, causes};
 use crate::{OBJECT, btf};
-
-/// Which hooks to try.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HookChoice {
-    /// All, best first.
-    #[default]
-    Auto,
-    /// Plain tracepoints only, as on a kernel without BTF.
-    PlainTracepoints,
-}
 
 /// A hook that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +46,6 @@ fn join(refused: &[Refusal]) -> String {
     let tried: Vec<_> = refused.iter().map(ToString::to_string).collect();
     let fix = refused.first().map_or("", |refusal| refusal.hook.fix());
     format!("{} ({fix})", tried.join("; "))
-}
-
-/// An error with all its causes in one line; the verifier's log, which would follow on further lines, is left out.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A loaded object and what it is attached to.

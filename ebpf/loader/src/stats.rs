@@ -44,12 +44,8 @@ impl RunStats {
     /// What the tracker's programs cost so far.
     #[must_use]
     pub fn of(&self, tracker: &Tracker) -> Vec<ProgramRuns> {
-        let own: Vec<u32> = tracker
-            .object()
-            .programs()
-            .filter_map(|(_, program)| program.info().ok())
-            .map(|info| info.id())
-            .collect();
+        let own: Vec<u32> =
+            tracker.object().programs().filter_map(|(_, program)| program.info().ok()).map(|info| info.id()).collect();
         loaded_programs()
             .flatten()
             .filter(|info| own.contains(&info.id()))

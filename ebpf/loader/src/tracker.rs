@@ -3,30 +3,10 @@
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use pagesieve_ebpf_abi::{AccessEvent, ControlEvent, Counters, MAX_SLOTS, Slot};
 
+use crate::config::TrackerConfig;
 use crate::hooks::Hook;
-use crate::ladder::{self, AttachError, Attached, HookChoice, Refusal};
+use crate::ladder::{self, AttachError, Attached, Refusal};
 use crate::page_table::PageTable;
-
-/// What to watch, and with how much memory.
-#[derive(Clone, Debug)]
-pub struct TrackerConfig {
-    /// Process (thread group) to watch.
-    pub pid: u32,
-    /// Pages in the page table: 8 bytes each.
-    pub page_limit: u64,
-    /// Bytes of the event ring; rounded up to a power of two of at least a page.
-    pub ring_bytes: u32,
-    /// `CLOCK_MONOTONIC` in nanoseconds from which the page table's times count.
-    pub start: u64,
-    /// Which hooks to try.
-    pub hooks: HookChoice,
-}
-
-impl Default for TrackerConfig {
-    fn default() -> Self {
-        Self { pid: 0, page_limit: 1 << 20, ring_bytes: 8 << 20, start: 0, hooks: HookChoice::Auto }
-    }
-}
 
 /// The kernel program at work. Dropping it detaches everything; nothing is pinned.
 pub struct Tracker {
@@ -57,9 +37,8 @@ impl Tracker {
     /// If it cannot be loaded, or no hook for page faults can be attached; the message names each hook's refusal and the fix.
     pub fn attach(config: &TrackerConfig) -> Result<Self, AttachError> {
         let mut attached = ladder::attach(config)?;
-        let mut take = |name: &str| {
-            attached.object.take_map(name).ok_or_else(|| broken(format!("the object holds no map {name}")))
-        };
+        let mut take =
+            |name: &str| attached.object.take_map(name).ok_or_else(|| broken(format!("the object holds no map {name}")));
         let Map::Array(pages) = take("PAGES")? else { return Err(broken("PAGES is no array".into())) };
         Ok(Self {
             events: take("EVENTS")?.try_into().map_err(|error| broken(format!("{error}")))?,

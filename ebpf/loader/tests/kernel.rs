@@ -137,8 +137,7 @@ fn discards_and_forks_come_as_events_of_their_own() {
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     let mut events = Vec::new();
     tracker.drain_control(|event| events.push(event));
-    let discards: Vec<_> =
-        events.iter().filter(|event| event.op == abi::MADVISE && event.start == memory.0 as u64).collect();
+    let discards: Vec<_> = events.iter().filter(|event| event.op == abi::MADVISE && event.start == memory.0 as u64).collect();
     assert_eq!(discards.len(), 1, "an advice that keeps data is not reported");
     assert_eq!(discards[0].length, 4 * PAGE as u64);
     assert!(events.iter().any(|event| event.op == abi::MADVISE && event.returned == 1));

@@ -57,7 +57,10 @@ const ALL: [Adversary; 18] = [
     group("kernel-writes", &[Pattern::Read]),
     group("thp", &[Pattern::HugeWrite]),
     group("fork", &[Pattern::ForkWrite]),
-    group("discard", &[Pattern::DontNeed, Pattern::Free, Pattern::Remove, Pattern::Punch, Pattern::PunchThenRead, Pattern::Remap]),
+    group(
+        "discard",
+        &[Pattern::DontNeed, Pattern::Free, Pattern::Remove, Pattern::Punch, Pattern::PunchThenRead, Pattern::Remap],
+    ),
     group("gup", &[Pattern::DirectRead, Pattern::VmWritev]),
     group("sharer", &[Pattern::OtherMapping]),
     group("read", &[Pattern::Read]),

@@ -41,8 +41,8 @@ pub enum Class {
 /// The figures of a class; see the table above. Shares are in percent unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    pub(super) resident: u64,
-    pub(super) zero: u64,
+    resident: u64,
+    zero: u64,
     accesses: u64,
     writes: u64,
     hot_per_myriad: u64,
@@ -95,6 +95,22 @@ impl FromStr for Class {
 impl Shape {
     pub(super) fn accesses_per_second(&self, pages: u64) -> u64 {
         (self.accesses * pages / REFERENCE_PAGES).max(super::BEATS_PER_SECOND / 10)
+    }
+}
+
+/// Makes the class's resident pages at the start: some touched but zero, the others filled.
+pub(super) fn populate(memory: &Memory, shape: Shape, seed: u64) {
+    let mut random = Random::new(seed);
+    for thread in 0..THREADS {
+        let part = memory.part(thread, THREADS);
+        let resident = (part.end - part.start) * shape.resident / 100;
+        for page in part.start..part.start + resident {
+            if random.percent(shape.zero) {
+                memory.zero(page);
+            } else {
+                memory.fill(page, &mut random);
+            }
+        }
     }
 }
 

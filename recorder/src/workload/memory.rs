@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd, FromRawFd};
 
 use pagesieve_core::Backing;
 
-use super::class::Shape;
 use super::random::Random;
 
 pub(super) const PAGE: usize = 4096;
@@ -63,26 +62,14 @@ impl Memory {
         size * index as u64..size * (index as u64 + 1)
     }
 
-    /// Makes the class's resident pages: some touched but zero, the others half text-like, half random.
-    pub(super) fn fill(&self, shape: Shape, seed: u64) {
-        let mut random = Random::new(seed);
-        for thread in 0..super::class::THREADS {
-            let part = self.part(thread, super::class::THREADS);
-            let resident = (part.end - part.start) * shape.resident / 100;
-            for page in part.start..part.start + resident {
-                if random.percent(shape.zero) {
-                    self.zero(page);
-                } else {
-                    let word = random.next();
-                    let _ = self.with_page(page, |bytes| {
-                        for (at, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-                            let value = if at % 2 == 0 { word } else { random.next() & 0x0f0f_0f0f_0f0f_0f0f };
-                            chunk.copy_from_slice(&value.to_le_bytes());
-                        }
-                        Ok(())
-                    });
-                }
-            }
+    /// Fills a page with a repeated word and random bytes of half their entropy in turn: neither trivial nor impossible to
+    /// compress.
+    pub(super) fn fill(&self, page: u64, random: &mut Random) {
+        let word = random.next();
+        for at in 0..PAGE / 8 {
+            let value = if at % 2 == 0 { word } else { random.next() & 0x0f0f_0f0f_0f0f_0f0f };
+            // SAFETY: the word lies in the page, which is mapped for writing and aligned.
+            unsafe { self.page(page).cast::<u64>().add(at).write_volatile(value) };
         }
     }
 

@@ -60,8 +60,7 @@ impl Workload {
     pub fn run(&self) -> io::Result<Done> {
         let handover = Handover::announce()?;
         let memory = Memory::new(self.memory, self.backing)?;
-        let shape = self.class.shape();
-        memory.fill(shape, self.seed);
+        class::populate(&memory, self.class.shape(), self.seed);
         if let Some(handover) = handover {
             handover.ready()?;
         }

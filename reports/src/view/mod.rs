@@ -30,6 +30,12 @@ fn replay_of<'a>(trace: &'a TraceReport, policy: &str) -> Option<&'a ReplaySumma
     replays.clone().find(|replay| replay.scenario == "sync").or_else(|| replays.next())
 }
 
+/// Pages that a policy lost, by the worst of its replays here and of those that the check made.
+fn most_lost(trace: &TraceReport, policy: &str) -> Option<u64> {
+    let replayed = trace.replays.iter().filter(|replay| replay.policy == policy).map(|replay| replay.lost_pages);
+    replayed.chain(trace.verify.lost_pages.get(policy).copied()).max()
+}
+
 /// Where the events of a trace come from, in words, with a warning where that weakens what the trace can show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceView {

@@ -2,7 +2,7 @@
 
 use pagesieve_core::summary::{BlockCounts, share};
 
-use super::{LITERAL, PROVEN, RateView, SourceView, TraceView, claim_of, guest_pages, headline, part_of, replay_of};
+use super::{LITERAL, PROVEN, RateView, SourceView, TraceView, claim_of, guest_pages, headline, most_lost, part_of};
 use crate::claims::{CLAIMS, Claim, Verdict};
 use crate::figures::{Figure, SkipBars, SkipRow};
 use crate::format;
@@ -100,7 +100,7 @@ impl OverviewRow {
         let proven = headline(trace);
         let (all, resident) = proven.map_or_else(|| (RateView::none(), RateView::none()), |replay| RateView::pair(replay, claim));
         let pages = guest_pages(trace);
-        let lost = |policy| replay_of(trace, policy).map(|replay| replay.lost_pages);
+        let lost = |policy| most_lost(trace, policy);
         let words = |lost: Option<u64>| lost.map_or_else(|| format::NONE.into(), |lost| part_of(lost, pages));
         Self {
             anchor: format!("trace-{}", at + 1),
@@ -137,7 +137,7 @@ fn answer(rows: &[OverviewRow]) -> String {
 
 fn beside(traces: &[TraceReport], rows: &[OverviewRow]) -> Vec<String> {
     let lost = |policy: &str| -> Option<(u64, usize)> {
-        let lost: Vec<u64> = traces.iter().filter_map(|trace| replay_of(trace, policy)).map(|replay| replay.lost_pages).collect();
+        let lost: Vec<u64> = traces.iter().filter_map(|trace| most_lost(trace, policy)).collect();
         (!lost.is_empty()).then(|| (lost.iter().copied().fold(0, u64::saturating_add), lost.len()))
     };
     let over = |count: usize| if count == 1 { "1 trace".into() } else { format!("{count} traces") };

@@ -2,7 +2,7 @@
 
 use pagesieve_core::summary::ReplaySummary;
 
-use super::{LITERAL, RateView, SourceView, claim_of, guest_pages, headline, part_of};
+use super::{LITERAL, PROVEN, RateView, SourceView, claim_of, guest_pages, headline, most_lost, part_of};
 use crate::TraceReport;
 use crate::claims::{Claim, Verdict};
 use crate::figures::{DirtyRate, Figure, PageHeatmap, SkipBars, SkipRow};
@@ -146,12 +146,12 @@ fn answer(trace: &TraceReport) -> Vec<String> {
     } else {
         "by the dirty log only, because the trace holds no page summaries"
     };
-    let lost = format::plural(proven.lost_pages, "page", "pages");
+    let lost = format::plural(most_lost(trace, PROVEN).unwrap_or(0), "page", "pages");
     lines.push(format!("The proven policy lost {lost}, judged {judged}."));
     if let Some(literal) = trace.replays.iter().find(|replay| replay.policy == LITERAL) {
-        let lost = format::plural(literal.lost_pages, "page", "pages");
+        let lost = format::plural(most_lost(trace, LITERAL).unwrap_or(0), "page", "pages");
         lines.push(format!(
-            "The seed's literal rule would have skipped {} of all blocks and lost {lost}.",
+            "The seed's literal rule would have skipped {} of all blocks in a sync, and in the worse of sync and migration lost {lost}.",
             format::percent(literal.skip_rate.total)
         ));
     }
@@ -166,7 +166,7 @@ fn warnings(trace: &TraceReport, source: &SourceView) -> Vec<String> {
     if !trace.verify.ok {
         lines.push("The check found violations (listed below): do not rely on the rates of this trace.".into());
     }
-    if headline(trace).is_some_and(|replay| replay.lost_pages > 0) {
+    if most_lost(trace, PROVEN) > Some(0) {
         lines.push("The proven policy lost pages. That must never happen and is a defect of the program or of the trace.".into());
     }
     if trace.lost_events > 0 {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::capabilities::{self, CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE};
 use crate::tracefs;
 
 /// One finding.
@@ -40,32 +41,30 @@ fn kernel() -> Check {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut parts = release.split(['.', '-']).filter_map(|part| part.parse::<u32>().ok());
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    check("kernel", version >= (6, 7), format!("Linux {release}"), "boot Linux 6.7 or newer: PAGEMAP_SCAN and asynchronous write protection came with it")
-}
-
-const CAP_SYS_PTRACE: u32 = 19;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
-
-fn effective() -> u64 {
-    let status = read("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// True if the process may load BPF programs.
-pub(crate) fn has_bpf_capabilities() -> bool {
-    let has = |cap: u32| effective() >> cap & 1 == 1;
-    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+    check(
+        "kernel",
+        version >= (6, 7),
+        format!("Linux {release}"),
+        "boot Linux 6.7 or newer: PAGEMAP_SCAN and asynchronous write protection came with it",
+    )
 }
 
 fn capabilities() -> Check {
-    let bits = effective();
-    let names = [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON"), (CAP_SYS_ADMIN, "CAP_SYS_ADMIN"), (CAP_SYS_PTRACE, "CAP_SYS_PTRACE")];
+    let bits = capabilities::effective();
+    let names = [
+        (CAP_BPF, "CAP_BPF"),
+        (CAP_PERFMON, "CAP_PERFMON"),
+        (CAP_SYS_ADMIN, "CAP_SYS_ADMIN"),
+        (CAP_SYS_PTRACE, "CAP_SYS_PTRACE"),
+    ];
     let missing: Vec<_> = names.iter().filter(|(cap, _)| bits >> cap & 1 == 0).map(|(_, name)| *name).collect();
     let detail = if missing.is_empty() { "all there".to_owned() } else { format!("without {}", missing.join(", ")) };
-    check("capabilities", has_bpf_capabilities(), detail, "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep pagesieve")
+    check(
+        "capabilities",
+        capabilities::allow_bpf(),
+        detail,
+        "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep pagesieve",
+    )
 }
 
 fn btf() -> Check {
@@ -85,13 +84,21 @@ fn jit() -> Check {
 
 fn unprivileged() -> Check {
     let state = read("/proc/sys/kernel/unprivileged_bpf_disabled");
-    let allowed = has_bpf_capabilities();
+    let allowed = capabilities::allow_bpf();
     let detail = match state {
-        Some(value) => format!("unprivileged_bpf_disabled is {value}, this process is {}", if allowed { "privileged" } else { "not privileged" }),
+        Some(value) => format!(
+            "unprivileged_bpf_disabled is {value}, this process is {}",
+            if allowed { "privileged" } else { "not privileged" }
+        ),
         None if allowed => "allowed".to_owned(),
         None => "cannot be told".to_owned(),
     };
-    check("bpf system call", allowed, detail, "run as root, and check that the kernel has it: grep CONFIG_BPF_SYSCALL /boot/config-$(uname -r)")
+    check(
+        "bpf system call",
+        allowed,
+        detail,
+        "run as root, and check that the kernel has it: grep CONFIG_BPF_SYSCALL /boot/config-$(uname -r)",
+    )
 }
 
 fn tracefs_mounted() -> Check {
@@ -103,7 +110,12 @@ fn tracefs_mounted() -> Check {
 fn lockdown() -> Check {
     let state = read("/sys/kernel/security/lockdown").unwrap_or_else(|| "none (not configured)".to_owned());
     let ok = !state.contains("[confidentiality]");
-    check("lockdown", ok, state, "confidentiality lockdown forbids reading kernel memory from BPF: boot with lockdown=integrity or none")
+    check(
+        "lockdown",
+        ok,
+        state,
+        "confidentiality lockdown forbids reading kernel memory from BPF: boot with lockdown=integrity or none",
+    )
 }
 
 fn uffd() -> Check {

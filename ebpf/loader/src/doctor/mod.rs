@@ -12,10 +12,9 @@ use aya::{Btf, EbpfLoader};
 use serde::Serialize;
 
 pub use checks::Check;
-pub(crate) use checks::has_bpf_capabilities;
 
 use crate::OBJECT;
-use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT};
+use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT, causes};
 
 /// All findings.
 #[derive(Clone, Debug, Serialize)]
@@ -70,7 +69,7 @@ pub fn doctor() -> Doctor {
 fn try_hooks() -> BTreeMap<String, HookState> {
     let btf = Btf::from_sys_fs().ok();
     // The program watches process 0, which takes no page faults.
-    let mut object = EbpfLoader::new().load(OBJECT).map_err(|error| crate::ladder::causes(&error));
+    let mut object = EbpfLoader::new().load(OBJECT).map_err(|error| causes(&error));
     Hook::all()
         .map(|hook| {
             let tried = match &mut object {
@@ -105,7 +104,8 @@ impl Doctor {
             return None;
         }
         let failed = self.checks.iter().find(|check| !check.ok);
-        let by_check = failed.map(|check| format!("{}: {}; {}", check.name, check.detail, check.fix.unwrap_or("see `pagesieve doctor`")));
+        let by_check =
+            failed.map(|check| format!("{}: {}; {}", check.name, check.detail, check.fix.unwrap_or("see `pagesieve doctor`")));
         let by_hook = || {
             let (name, state) = self.hooks.iter().find(|(_, state)| !state.available)?;
             Some(format!("{name}: {}; {}", state.reason.as_deref()?, state.fix?))
@@ -124,7 +124,12 @@ impl fmt::Display for Doctor {
             }
         }
         for (name, state) in &self.hooks {
-            writeln!(f, "{} hook {name}{}", mark(state.available), state.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}")))?;
+            writeln!(
+                f,
+                "{} hook {name}{}",
+                mark(state.available),
+                state.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"))
+            )?;
             if let Some(fix) = state.fix {
                 writeln!(f, "     fix: {fix}")?;
             }

@@ -1,0 +1,76 @@
+//! How a recording ends: by Ctrl-C or by a kill, the file is readable and the process that was recorded goes on.
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{Background, PAGESIEVE, Run, assert_schema, at, can_record, count, run, scratch, text, wait_until};
+
+/// Starts recording a workload of ours, given by its pid, and waits for some frames.
+fn recording(target: &Background, trace: &Path) -> Background {
+    let mut record = Command::new(PAGESIEVE);
+    record.args(["record", "--json", "--epoch", "100ms", "--pid", &target.pid().to_string(), "-o", text(trace)]);
+    let recorder = Background::spawn(record.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    wait_until("a third frame", || {
+        let info: Run = run(["trace", "info", "--json", text(trace)]);
+        serde_json::from_str::<Value>(&info.stdout).is_ok_and(|info| info["frames"].as_u64() > Some(2))
+    });
+    recorder
+}
+
+fn target() -> Background {
+    let mut workload = Command::new(PAGESIEVE);
+    Background::spawn(workload.args(["workload", "--memory", "8MiB", "--seconds", "120"]).stdout(Stdio::null()))
+}
+
+fn output_of(recorder: &mut Background) -> Run {
+    let mut run = Run { code: None, stdout: String::new(), stderr: String::new() };
+    recorder.0.stdout.take().unwrap().read_to_string(&mut run.stdout).unwrap();
+    recorder.0.stderr.take().unwrap().read_to_string(&mut run.stderr).unwrap();
+    run.code = recorder.0.wait().unwrap().code();
+    run
+}
+
+#[test]
+fn ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on() {
+    if !can_record("ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on") {
+        return;
+    }
+    let dir = scratch();
+    let (mut target, trace) = (target(), dir.path().join("r.trace"));
+    let mut recorder = recording(&target, &trace);
+    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = output_of(&mut recorder);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let outcome: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_schema(&outcome, "pagesieve.record");
+    assert_eq!(at(&outcome, "trace"), text(&trace));
+    assert!(["ebpf", "pagemap_scan"].map(Value::from).contains(at(&outcome, "source")), "{outcome}");
+    assert_eq!(count(&outcome, "bytes"), fs::metadata(&trace).unwrap().len());
+    assert!(!ended.stderr.contains(['\r', '\x1b']), "no progress without a terminal: {ended:?}");
+    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
+    assert_eq!((&info["complete"], &info["target"]["pid"]), (&true.into(), &target.pid().into()));
+    for name in ["events", "lost_events"] {
+        assert_eq!(count(&outcome, name), count(&info, name));
+    }
+    assert!(target.is_running());
+}
+
+#[test]
+fn a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process() {
+    if !can_record("a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process") {
+        return;
+    }
+    let dir = scratch();
+    let (mut target, trace) = (target(), dir.path().join("r.trace"));
+    drop(recording(&target, &trace));
+    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
+    assert_eq!(info["complete"], false);
+    assert!(run(["replay", "--json", text(&trace)]).expect_json()["epochs"].as_u64() > Some(2));
+    assert!(target.is_running());
+}
