@@ -40,7 +40,8 @@ fn every_trace_is_listed_with_its_digest() {
     let checked = Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(corpus()).status();
     assert!(checked.expect("sha256sum is part of every Linux system").success());
     let traces = fs::read_dir(corpus()).expect("the corpus is committed").flatten();
-    for name in traces.map(|entry| entry.file_name().into_string().expect("a plain name")).filter(|name| name.ends_with(".trace")) {
+    for name in traces.map(|entry| entry.file_name().into_string().expect("a plain name")).filter(|name| name.ends_with(".trace"))
+    {
         assert!(listed.contains(&name), "{name} is not listed");
     }
 }

@@ -28,5 +28,5 @@ pub use error::RecordError;
 pub use events::SourceChoice;
 pub use maps::Region;
 pub use session::{Listener, Options, Progress, Started, record};
-pub use target::{TargetSpec, machine};
+pub use target::{CommandOutput, TargetSpec, machine};
 pub use uffd::unsupported as uffd_unsupported;

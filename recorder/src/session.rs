@@ -13,7 +13,7 @@ use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
 use crate::pagemap;
-use crate::target::{Target, TargetSpec, machine};
+use crate::target::{CommandOutput, Target, TargetSpec, machine};
 
 /// How often the ring is emptied. At a million events a second it holds 24 MB/s, so this keeps a default ring a tenth full.
 const TICK: Duration = Duration::from_millis(20);
@@ -37,6 +37,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Most pages to track.
     pub page_limit: u64,
+    /// Where the output of a command goes.
+    pub command_output: CommandOutput,
     /// The trace to write.
     pub output: PathBuf,
     /// Replace an existing file.
@@ -54,6 +56,7 @@ impl Default for Options {
             class: None,
             ring_bytes: 8 << 20,
             page_limit: 1 << 20,
+            command_output: CommandOutput::Inherit,
             output: PathBuf::from("pagesieve.trace"),
             force: false,
         }
@@ -123,7 +126,7 @@ pub fn record(
     if !options.force && options.output.exists() {
         return Err(pagesieve_traces::WriteError::Exists { path: options.output.clone() }.into());
     }
-    let mut target = Target::start(spec)?;
+    let mut target = Target::start(spec, options.command_output)?;
     let (events, fallback) = Events::open(target.pid, options.source, options.ring_bytes, options.page_limit)?;
     let content = options.fingerprints.then(Content::new).transpose();
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
@@ -187,7 +190,7 @@ impl Session<'_> {
 
     fn header(&self, target: &Target) -> Header {
         Header {
-            tool: format!("pagesieve {}", env!("CARGO_PKG_VERSION")),
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             clock: "CLOCK_MONOTONIC".to_owned(),
             machine: machine(),

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pagesieve_traces::{Happening, Machine};
@@ -25,6 +25,18 @@ pub enum TargetSpec {
     Command(Vec<OsString>),
 }
 
+/// Where the standard output of a command that we start goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommandOutput {
+    /// To ours.
+    #[default]
+    Inherit,
+    /// To our standard error: ours is for a result.
+    ToStderr,
+    /// Nowhere.
+    Discard,
+}
+
 /// A process under observation.
 pub(crate) struct Target {
     pub(crate) pid: u32,
@@ -36,10 +48,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn start(spec: &TargetSpec) -> Result<Self, RecordError> {
+    pub(crate) fn start(spec: &TargetSpec, output: CommandOutput) -> Result<Self, RecordError> {
         match spec {
             TargetSpec::Pid(pid) => Self::attach(*pid),
-            TargetSpec::Command(words) => Self::spawn(words),
+            TargetSpec::Command(words) => Self::spawn(words, output),
         }
     }
 
@@ -57,15 +69,21 @@ impl Target {
         Ok(Self { pid, command: process::command_line(pid), pidfd, child: None, socket: None })
     }
 
-    fn spawn(words: &[OsString]) -> Result<Self, RecordError> {
+    fn spawn(words: &[OsString], output: CommandOutput) -> Result<Self, RecordError> {
         let (program, arguments) = words.split_first().ok_or(RecordError::NoCommand)?;
         let failed = |error| RecordError::Spawn { command: program.to_string_lossy().into_owned(), error };
+        let stdout = match output {
+            CommandOutput::Inherit => Stdio::inherit(),
+            CommandOutput::ToStderr => io::stderr().as_fd().try_clone_to_owned().map_err(failed)?.into(),
+            CommandOutput::Discard => Stdio::null(),
+        };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         // The command inherits its end; ours closes on exec, as all descriptors of the standard library do.
         rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).map_err(|error| failed(error.into()))?;
         let child = Command::new(program)
             .args(arguments)
             .env(HANDOVER_VARIABLE, theirs.as_raw_fd().to_string())
+            .stdout(stdout)
             .spawn()
             .map_err(failed)?;
         let pid = child.id();

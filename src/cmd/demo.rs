@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pagesieve_core::summary::VerifySummary;
 use pagesieve_recorder::workload::Class;
-use pagesieve_recorder::{Options, TargetSpec, record};
+use pagesieve_recorder::{CommandOutput, Options, TargetSpec, record};
 use pagesieve_traces::{EventSource, Reader};
 
 use super::record::{ProgressLine, stop_on_signal};
@@ -67,6 +67,7 @@ fn record_classes(options: &Demo) -> anyhow::Result<Vec<PathBuf>> {
             class: Some(class.name().to_owned()),
             duration: Some(Duration::from_secs(options.seconds)),
             fingerprints: true,
+            command_output: CommandOutput::Discard,
             output: path.clone(),
             force: true,
             ..Options::default()

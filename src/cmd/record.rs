@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use pagesieve_recorder::{Listener, Options, Progress, Started, TargetSpec, record};
+use pagesieve_recorder::{CommandOutput, Listener, Options, Progress, Started, TargetSpec, record};
 use serde_json::json;
 
 use crate::cli::Record;
@@ -26,6 +26,7 @@ pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
         class: options.class.clone(),
         ring_bytes: u32::try_from(options.ring_size).unwrap_or(1 << 30).min(1 << 30),
         page_limit: options.map_size_limit,
+        command_output: if options.json { CommandOutput::ToStderr } else { CommandOutput::Inherit },
         output: options.output.clone(),
         force: options.force,
     };

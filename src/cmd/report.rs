@@ -125,7 +125,7 @@ fn provenance(header: &Header, complete: bool) -> reports::Provenance {
         hooks: header.hooks.clone(),
         arming: header.arming.clone(),
         target: header.target.command.clone(),
-        tool: header.tool.clone(),
+        tool: format!("pagesieve {}", header.tool),
         complete,
     }
 }

@@ -53,7 +53,7 @@ fn text(info: &Info) -> String {
         ("events", format!("{}, {} lost, {} outside every slot", info.events, info.lost_events, info.outside_events)),
         ("dirty log", format!("{} pages, of these {} merely unknown", info.dirty_pages, info.unknown_pages)),
         ("summaries", if info.fingerprints { info.summaries.to_string() } else { "none".to_owned() }),
-        ("file", format!("{}, written by {}", units::show_bytes(info.file_bytes), info.tool)),
+        ("file", format!("{}, written by pagesieve {}", units::show_bytes(info.file_bytes), info.tool)),
     ];
     if let Some(missing) = &info.incomplete {
         rows.push(("incomplete", missing.clone()));

@@ -63,7 +63,7 @@ pub enum ReadError {
         damage: Damage,
     },
     /// A frame's bytes are not what was written.
-    #[error("read frame {frame} at byte {at}: {damage}; the {} frames before it are whole", frame - 1)]
+    #[error("read frame {frame} at byte {at}: {damage}; the {} frames before it are whole; get the file again from where it came, or record again", frame - 1)]
     Frame {
         /// Number of the frame in the file, from 1.
         frame: u64,
@@ -73,7 +73,9 @@ pub enum ReadError {
         damage: Damage,
     },
     /// The index behind the last frame is not what was written. All frames are whole.
-    #[error("read the index at byte {at}: {damage}; the {frames} frames before it are whole")]
+    #[error(
+        "read the index at byte {at}: {damage}; the {frames} frames before it are whole; get the file again from where it came"
+    )]
     Footer {
         /// Frames before the index.
         frames: u64,

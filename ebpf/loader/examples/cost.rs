@@ -107,7 +107,9 @@ fn faults(title: &str, pid: u32, hooks: HookChoice, rounds: usize, memory: &Memo
     // A program that reports nothing is cheap: its price must not pass for that of an event.
     let expected = if pid == std::process::id() { 2 * rounds * memory.pages } else { 0 };
     if drained != expected || lost != 0 {
-        return Err(format!("{title} {drained} events drained and {lost} lost instead of {expected} and 0: the figures are void"));
+        return Err(format!(
+            "{title} {drained} events drained and {lost} lost instead of {expected} and 0: the figures are void"
+        ));
     }
     Ok((fault, run))
 }

@@ -91,7 +91,7 @@ fn load(config: &TrackerConfig, exceptions: bool) -> Result<Attached, AttachErro
         .map_max_entries("PAGES", config.page_limit.clamp(1, u64::from(u32::MAX)) as u32);
     let object = loader.load(OBJECT).map_err(|error| AttachError::Load {
         reason: causes(&error),
-        fix: "run as root, or give the binary CAP_BPF and CAP_PERFMON; `pagesieve doctor` tells more",
+        fix: "run as root, or give the binary CAP_BPF and CAP_PERFMON",
     })?;
     Ok(Attached { object, hooks: Vec::new(), refused: Vec::new(), sees_control: false })
 }
