@@ -233,7 +233,7 @@ Example:
 pub(crate) struct Synth {
     /// Class: idle, light, mixed or heavy-io
     #[arg(long)]
-    pub(crate) class: pagesieve_traces::Class,
+    pub(crate) class: Class,
     /// Guest memory
     #[arg(long, default_value = "256MiB", value_parser = units::bytes)]
     pub(crate) memory: u64,

@@ -31,7 +31,7 @@ pub(crate) struct Effects {
 
 impl Control {
     /// Applies the events of an epoch, in order.
-    pub(crate) fn apply(&mut self, events: Vec<(Nanos, ControlEvent)>, layout: &Layout, pid: u32) -> Effects {
+    pub(crate) fn apply(&mut self, events: Vec<(Nanos, ControlEvent)>, layout: &Layout) -> Effects {
         let mut effects =
             Effects { discarded: PageBitmap::new(layout.frame_end()), others: !self.family.is_empty(), notes: Vec::new() };
         for pages in self.open.values() {
@@ -47,12 +47,13 @@ impl Control {
                     effects.notes.push(Note { time, what: Happening::Forked { child: event.argument } });
                 }
                 abi::EXECUTED | abi::EXITED => {
+                    // It could write until now.
                     self.family.remove(&event.tgid);
                 }
                 _ if event.returned != 0 => {
                     self.open.remove(&event.tid);
                 }
-                _ => self.begin(&event, layout, pid, &mut effects.discarded),
+                _ => self.begin(&event, layout, &mut effects.discarded),
             }
         }
         // Should the report of a child's end be lost, /proc still knows.
@@ -60,12 +61,12 @@ impl Control {
         effects
     }
 
-    fn begin(&mut self, event: &ControlEvent, layout: &Layout, pid: u32, discarded: &mut PageBitmap) {
+    fn begin(&mut self, event: &ControlEvent, layout: &Layout, discarded: &mut PageBitmap) {
         let range = event.start..event.start.saturating_add(event.length);
         let pages = match event.op {
             abi::FALLOCATE => pages_of_descriptor(event, &range, layout),
-            _ if event.tgid == pid => sharers::pages_of_addresses(layout, &range),
-            _ => return,
+            // Sent only for processes on the target's page tables.
+            _ => sharers::pages_of_addresses(layout, &range),
         };
         if pages.is_empty() {
             return;

@@ -287,7 +287,7 @@ impl Observer {
         }
         found.log.add_unknown(UnknownReason::MappingDropped, &dropped);
         let events = self.events.take_control_until(end);
-        let Effects { discarded, others, notes } = self.control.apply(events, &self.layout, self.pid);
+        let Effects { discarded, others, notes } = self.control.apply(events, &self.layout);
         found.log.discarded.union_with(&discarded);
         if others {
             found.log.add_unknown(UnknownReason::OtherMapper, &shared);

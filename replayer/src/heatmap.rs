@@ -1,48 +1,18 @@
 //! Dirty pages over address and time, in a grid of bounded size.
 
+use pagesieve_core::series::{Heatmap, HeatmapSlot};
 use pagesieve_core::{Gfn, MemSlot, Nanos};
 use pagesieve_traces::{Frame, Header};
-use serde::{Deserialize, Serialize};
 
 /// Rows at most.
 pub const MAX_ROWS: u32 = 96;
 /// Columns at most.
 pub const MAX_COLS: u32 = 128;
 
-/// Dirty pages over address (rows) and time (columns). Columns cut the time from `start_ns` to `end_ns` into equal parts.
+/// Collects a [`Heatmap`] frame by frame, without knowing how long the trace is: when the columns run out, each two become one.
 ///
 /// Rows follow the slots of the trace's header; pages of slots that appear later are left out. A trace with more slots than
 /// rows is drawn as one stretch of frames.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heatmap {
-    /// Rows; row 0 holds the lowest addresses.
-    pub rows: u32,
-    /// Columns; column 0 is the earliest.
-    pub cols: u32,
-    /// Start of the first column.
-    pub start_ns: u64,
-    /// End of the last column.
-    pub end_ns: u64,
-    /// Pages in a row; the last row of a slot may hold fewer.
-    pub pages_per_row: u64,
-    /// Which rows belong to which memory slot.
-    pub slots: Vec<HeatmapSlot>,
-    /// Dirty pages of each cell, row by row: `rows * cols` numbers. A page that is dirty in two epochs of a column counts twice.
-    pub cells: Vec<u32>,
-}
-
-/// A memory slot in the heatmap.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeatmapSlot {
-    /// Its range of guest addresses.
-    pub label: String,
-    /// First row.
-    pub start_row: u32,
-    /// One past the last row.
-    pub end_row: u32,
-}
-
-/// Collects a heatmap frame by frame, without knowing how long the trace is: when the columns run out, each two become one.
 #[derive(Clone, Debug)]
 pub struct HeatmapBuilder {
     /// Ranges of frames, each with its first row.
@@ -55,15 +25,13 @@ pub struct HeatmapBuilder {
     cells: Vec<u32>,
 }
 
-impl Heatmap {
+impl HeatmapBuilder {
     /// An empty heatmap of a trace.
     #[must_use]
-    pub fn builder(header: &Header) -> HeatmapBuilder {
-        HeatmapBuilder::new(&header.slots, header.epoch_length)
+    pub fn of(header: &Header) -> Self {
+        Self::new(&header.slots, header.epoch_length)
     }
-}
 
-impl HeatmapBuilder {
     fn new(slots: &[MemSlot], epoch: Nanos) -> Self {
         let mut ranges: Vec<_> = slots.iter().map(|slot| slot.base.0..slot.base.0.saturating_add(slot.pages)).collect();
         ranges.sort_by_key(|range| range.start);

@@ -1,7 +1,7 @@
 //! Virtual-time driver of the engine: replay and verify traces. It needs no privileges and no clock.
 //!
 //! [`replay()`] asks what a policy would have skipped, sent and *lost* on a recorded guest. [`verify()`] asks whether the
-//! recording can be believed, and whether the sound policies lose nothing on it. [`Timeline`] and [`Heatmap`] collect what a
+//! recording can be believed, and whether the sound policies lose nothing on it. [`epoch_point`] and [`HeatmapBuilder`] collect what a
 //! report draws.
 #![forbid(unsafe_code)]
 
@@ -20,8 +20,8 @@ mod source;
 
 pub use config::{ReplayConfig, ReplayError, Scenario, TraceInfo, UnknownScenario};
 pub use fleet::{Fleet, ReplayResult};
-pub use heatmap::Heatmap;
+pub use heatmap::HeatmapBuilder;
 pub use log::{ActionLog, Digest};
 pub use replay::{replay, replay_all, trace_length};
-pub use timeline::Timeline;
+pub use timeline::epoch_point;
 pub use verify::verify;

@@ -2,6 +2,7 @@
 //!
 //! All times are nanoseconds since the start of the recording, all memory sizes are bytes, all rates are shares from 0 to 1.
 
+use pagesieve_core::series::{Heatmap, Timeline};
 use pagesieve_core::summary::{ReplaySummary, Schema, VerifySummary};
 use serde::{Deserialize, Serialize};
 
@@ -92,58 +93,4 @@ pub struct Provenance {
     pub tool: String,
     /// False if the file has no footer, so that the recording was cut short.
     pub complete: bool,
-}
-
-/// What happened in each epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timeline {
-    /// The epochs in order. Each begins where the one before ended, the first at 0.
-    pub epochs: Vec<EpochPoint>,
-}
-
-/// One epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EpochPoint {
-    /// When the epoch ended.
-    pub end_ns: u64,
-    /// Pages in the dirty log: everything that the epoch cannot prove clean.
-    pub dirty_pages: u64,
-    /// Of these, pages that are there only because nothing could be proven about them.
-    pub unknown_pages: u64,
-    /// Access events.
-    pub events: u64,
-    /// Events dropped.
-    pub lost: u64,
-    /// Pages that held data at the end of the epoch.
-    pub resident_pages: u64,
-}
-
-/// Dirty pages over address (rows) and time (columns). Columns cut the time from `start_ns` to `end_ns` into equal parts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heatmap {
-    /// Rows; row 0 holds the lowest addresses.
-    pub rows: u32,
-    /// Columns; column 0 is the earliest.
-    pub cols: u32,
-    /// Start of the first column.
-    pub start_ns: u64,
-    /// End of the last column.
-    pub end_ns: u64,
-    /// Pages in a row; the last row of a slot may hold fewer.
-    pub pages_per_row: u64,
-    /// Which rows belong to which memory slot.
-    pub slots: Vec<HeatmapSlot>,
-    /// Dirty pages of each cell, row by row: `rows * cols` numbers. A page that is dirty in two epochs of a column counts twice.
-    pub cells: Vec<u32>,
-}
-
-/// A memory slot in the heatmap.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeatmapSlot {
-    /// What to call it, such as its range of guest addresses.
-    pub label: String,
-    /// First row.
-    pub start_row: u32,
-    /// One past the last row.
-    pub end_row: u32,
 }

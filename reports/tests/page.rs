@@ -4,8 +4,9 @@
 mod fixture;
 
 use fixture::{Shape, sample, trace};
+use pagesieve_core::series::{EpochPoint, Heatmap, Timeline};
 use pagesieve_reports::figures::{DirtyRate, Figure, PageHeatmap};
-use pagesieve_reports::{EpochPoint, Heatmap, Report, Timeline, format, html, json, markdown, write};
+use pagesieve_reports::{Report, format, html, json, markdown, write};
 
 /// Names and commands come out of files that anyone may have made.
 const HOSTILE: &str = "<script>alert('x')</script>&\"|`*_[a](b)\u{1b}[31m\n# heading";

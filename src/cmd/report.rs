@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::PolicyKind;
-use pagesieve_replayer::{ActionLog, Heatmap, ReplayConfig, Scenario, Timeline, TraceInfo, replay_all, trace_length};
+use pagesieve_core::series::Timeline;
+use pagesieve_replayer::{ActionLog, HeatmapBuilder, ReplayConfig, Scenario, TraceInfo, epoch_point, replay_all, trace_length};
 use pagesieve_reports as reports;
 use pagesieve_traces::{Frame, Happening, Header, ReadError};
 
@@ -50,13 +51,13 @@ pub(crate) fn write(files: &[PathBuf], dir: &Path, engine: &EngineOptions, comma
 /// What the report needs beside replay and verify, gathered from the frames as they pass.
 struct Gathered {
     timeline: Timeline,
-    heatmap: pagesieve_replayer::heatmap::HeatmapBuilder,
+    heatmap: HeatmapBuilder,
     notes: Vec<String>,
 }
 
 impl Gathered {
     fn observe(&mut self, frame: &Frame) {
-        self.timeline.observe(frame);
+        self.timeline.epochs.push(epoch_point(frame));
         self.heatmap.observe(frame);
         for note in &frame.notes {
             let seconds = note.time.0 as f64 / 1e9;
@@ -75,7 +76,7 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
     let length = trace_length(&mut reader)?;
     let header = reader.header().clone();
     let name = name_of(file);
-    let mut gathered = Gathered { timeline: Timeline::default(), heatmap: Heatmap::builder(&header), notes: Vec::new() };
+    let mut gathered = Gathered { timeline: Timeline::default(), heatmap: HeatmapBuilder::of(&header), notes: Vec::new() };
     let configs = Scenario::ALL
         .into_iter()
         .flat_map(|scenario| POLICIES.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new())));
@@ -106,8 +107,8 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
         resident_bytes: last.map_or(0, |point| point.resident_pages * pagesieve_core::PAGE_SIZE),
         replays,
         verify: verify_file(file)?,
-        timeline: timeline(&gathered.timeline),
-        heatmap: heatmap(gathered.heatmap.finish()),
+        timeline: gathered.timeline,
+        heatmap: gathered.heatmap.finish(),
         notes: gathered.notes,
         name,
     })
@@ -127,34 +128,5 @@ fn provenance(header: &Header, complete: bool) -> reports::Provenance {
         target: header.target.command.clone(),
         tool: format!("pagesieve {}", header.tool),
         complete,
-    }
-}
-
-fn timeline(timeline: &Timeline) -> reports::Timeline {
-    let point = |point: &pagesieve_replayer::timeline::EpochPoint| reports::EpochPoint {
-        end_ns: point.end_ns,
-        dirty_pages: point.dirty_pages,
-        unknown_pages: point.unknown_pages,
-        events: point.events,
-        lost: point.lost,
-        resident_pages: point.resident_pages,
-    };
-    reports::Timeline { epochs: timeline.epochs.iter().map(point).collect() }
-}
-
-fn heatmap(heatmap: Heatmap) -> reports::Heatmap {
-    let slot = |slot: pagesieve_replayer::heatmap::HeatmapSlot| reports::HeatmapSlot {
-        label: slot.label,
-        start_row: slot.start_row,
-        end_row: slot.end_row,
-    };
-    reports::Heatmap {
-        rows: heatmap.rows,
-        cols: heatmap.cols,
-        start_ns: heatmap.start_ns,
-        end_ns: heatmap.end_ns,
-        pages_per_row: heatmap.pages_per_row,
-        slots: heatmap.slots.into_iter().map(slot).collect(),
-        cells: heatmap.cells,
     }
 }

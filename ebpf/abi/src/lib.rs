@@ -69,7 +69,7 @@ pub const MADVISE: u16 = 1;
 pub const FALLOCATE: u16 = 2;
 /// [`ControlEvent::op`]: `munmap`.
 pub const MUNMAP: u16 = 3;
-/// [`ControlEvent::op`]: `mremap` of the old range.
+/// [`ControlEvent::op`]: `mremap`, an event for the old range and, with `MREMAP_FIXED`, one for the new.
 pub const MREMAP: u16 = 4;
 /// [`ControlEvent::op`]: `mmap` with `MAP_FIXED`.
 pub const MMAP_FIXED: u16 = 5;

@@ -1,6 +1,6 @@
 //! The places in the kernel where the program can be attached, and what each needs.
 
-use aya::programs::{BtfTracePoint, FEntry, KProbe, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, TracePoint};
 use aya::{Btf, Ebpf};
 
 use crate::tracefs;
@@ -112,6 +112,18 @@ impl Hook {
             }
         }
         Ok(())
+    }
+
+    /// Takes the program of a page-fault tracepoint out of the kernel again.
+    pub(crate) fn detach(&self, object: &mut Ebpf) {
+        let done = match object.program_mut(self.program) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::TracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::debug!(hook = self.name(), %error, "could not be detached");
+        }
     }
 
     /// What to do where the kernel refuses this hook.

@@ -6,7 +6,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 
 use crate::config::{HookChoice, TrackerConfig};
 use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT, causes};
-use crate::{OBJECT, btf};
+use crate::{OBJECT, btf, tracefs};
 
 /// A hook that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,13 +81,15 @@ pub(crate) fn attach(config: &TrackerConfig) -> Result<Attached, AttachError> {
 fn load(config: &TrackerConfig, exceptions: bool) -> Result<Attached, AttachError> {
     let offset = btf::vm_mm_offset().unwrap_or(0);
     let hooked = u32::from(exceptions);
+    let group_dead = tracefs::field_offset("sched/sched_process_exit", "group_dead").unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("TARGET", &config.pid, true)
         .override_global("START", &config.start, true)
         .override_global("VM_MM_OFFSET", &offset, true)
         .override_global("EXCEPTIONS_HOOKED", &hooked, true)
-        .map_max_entries("EVENTS", config.ring_bytes.max(4096).next_power_of_two())
+        .override_global("GROUP_DEAD_OFFSET", &group_dead, true)
+        .map_max_entries("EVENTS", config.ring_bytes.clamp(4096, 1 << 30).next_power_of_two())
         .map_max_entries("PAGES", config.page_limit.clamp(1, u64::from(u32::MAX)) as u32);
     let object = loader.load(OBJECT).map_err(|error| AttachError::Load {
         reason: causes(&error),
@@ -105,12 +107,19 @@ impl Attached {
             let whole = attached.len() == pair.len();
             if whole {
                 self.hooks.extend(attached);
+            } else {
+                // Left attached it would report its half a second time beside the next pair.
+                attached.iter().for_each(|hook| hook.detach(&mut self.object));
             }
             whole
         })
     }
 
     fn mm_fault(&mut self, btf: Option<&Btf>) {
+        // Without the offset the program cannot tell whose fault it sees.
+        if btf::vm_mm_offset().is_none() {
+            return;
+        }
         if let Some(hook) = MM_FAULT.into_iter().find(|hook| self.try_attach(hook, btf)) {
             self.hooks.push(hook);
         }

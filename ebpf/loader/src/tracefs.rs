@@ -15,3 +15,13 @@ pub(crate) fn ensure() -> Result<(), String> {
 pub(crate) fn is_mounted() -> bool {
     ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"].iter().any(|path| Path::new(path).exists())
 }
+
+/// Byte offset of a field in a tracepoint's record, or `None` if this kernel's has no such field.
+pub(crate) fn field_offset(tracepoint: &str, field: &str) -> Option<u32> {
+    ensure().ok()?;
+    let roots = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let format = roots.iter().find_map(|root| std::fs::read_to_string(format!("{root}/events/{tracepoint}/format")).ok())?;
+    // Such as `field:bool group_dead;  offset:32;  size:1;  signed:0;`
+    let line = format.lines().find(|line| line.split(';').next().is_some_and(|name| name.ends_with(&format!(" {field}"))))?;
+    line.split("offset:").nth(1)?.split(';').next()?.parse().ok()
+}

@@ -46,7 +46,8 @@ impl Tracker {
             slots: take("SLOTS")?.try_into().map_err(|error| broken(format!("{error}")))?,
             table: take("TABLE")?.try_into().map_err(|error| broken(format!("{error}")))?,
             counters: take("COUNTERS")?.try_into().map_err(|error| broken(format!("{error}")))?,
-            pages: PageTable::map(&pages, config.page_limit).map_err(|error| broken(format!("map the page table: {error}")))?,
+            pages: PageTable::map(&pages, config.page_limit.max(1))
+                .map_err(|error| broken(format!("map the page table: {error}")))?,
             attached,
             in_use: 0,
         })
@@ -80,6 +81,9 @@ impl Tracker {
         }
         let mut sorted = slots.to_vec();
         sorted.sort_by_key(|slot| slot.start);
+        if sorted.windows(2).any(|pair| pair[1].start < pair[0].end) || sorted.iter().any(|slot| slot.end <= slot.start) {
+            return Err("memory slots are empty or cover the same addresses".to_owned());
+        }
         let next = 1 - self.in_use;
         for (index, slot) in (next as u32 * MAX_SLOTS..).zip(sorted) {
             self.slots.set(index, Pod(slot), 0).map_err(|error| error.to_string())?;

@@ -166,3 +166,77 @@ fn slots_are_found_wherever_they_lie_in_the_table() {
     assert_eq!(frames, (1000 - u64::from(abi::MAX_SLOTS) + 1..=1000).collect());
     assert!(tracker.set_slots(&vec![slots[0]; 129]).is_err());
 }
+
+fn control(tracker: &mut Tracker) -> Vec<abi::ControlEvent> {
+    let mut events = Vec::new();
+    tracker.drain_control(|event| events.push(event));
+    events
+}
+
+#[test]
+fn a_move_onto_other_memory_reports_both_places() {
+    if !testing::can_attach("a_move_onto_other_memory_reports_both_places") {
+        return;
+    }
+    let mut tracker = Tracker::attach(&config()).unwrap();
+    let (from, to) = (Memory::new(4), Memory::new(4));
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: both ranges are our own; afterwards `from` names nothing, which its unmapping tolerates.
+    let moved = unsafe { libc::mremap(from.0.cast(), 4 * PAGE, 4 * PAGE, flags, to.0) };
+    assert_eq!(moved, to.0.cast());
+    let events = control(&mut tracker);
+    for place in [&from, &to] {
+        assert!(events.iter().any(|event| event.op == abi::MREMAP && event.start == place.0 as u64));
+    }
+}
+
+#[test]
+fn guard_pages_are_discards() {
+    const MADV_GUARD_INSTALL: i32 = 102;
+    if !testing::can_attach("guard_pages_are_discards") {
+        return;
+    }
+    let mut tracker = Tracker::attach(&config()).unwrap();
+    let memory = Memory::new(4);
+    // SAFETY: makes the mapping's own pages inaccessible; nobody touches them again. Older kernels refuse the advice, which is
+    // reported all the same.
+    unsafe { libc::madvise(memory.0.cast(), 4 * PAGE, MADV_GUARD_INSTALL) };
+    assert!(control(&mut tracker).iter().any(|event| event.op == abi::MADVISE && event.start == memory.0 as u64));
+}
+
+extern "C" fn discard_four_pages(at: *mut libc::c_void) -> i32 {
+    // SAFETY: runs in a child on our own page tables; discards pages of the mapping that it was given.
+    unsafe { libc::syscall(libc::SYS_madvise, at, 4 * PAGE, libc::MADV_DONTNEED) };
+    0
+}
+
+#[test]
+fn a_child_on_the_same_page_tables_counts_as_the_target() {
+    if !testing::can_attach("a_child_on_the_same_page_tables_counts_as_the_target") {
+        return;
+    }
+    let mut tracker = Tracker::attach(&config()).unwrap();
+    let (memory, stack) = (Memory::new(4), Memory::new(16));
+    memory.write(0);
+    // SAFETY: the child runs on a stack of its own and ends before the stack is unmapped.
+    unsafe {
+        let top = stack.0.add(16 * PAGE).cast();
+        let child = libc::clone(discard_four_pages, top, libc::CLONE_VM | libc::SIGCHLD, memory.0.cast());
+        assert!(child > 0);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+        assert_eq!(memory.0.read_volatile(), 0, "it discarded our page");
+    }
+    assert!(control(&mut tracker).iter().any(|event| event.op == abi::MADVISE && event.start == memory.0 as u64));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_or_mended() {
+    if !testing::can_attach("what_makes_no_sense_is_refused_or_mended") {
+        return;
+    }
+    let mut tracker = Tracker::attach(&config()).unwrap();
+    let slot = Slot { start: 0x1_0000, end: 0x2_0000, base: 0 };
+    assert!(tracker.set_slots(&[slot, Slot { base: 99, ..slot }]).is_err(), "two slots at one place");
+    assert!(tracker.set_slots(&[Slot { end: 0x1000, ..slot }]).is_err(), "a slot that ends before it starts");
+    assert!(Tracker::attach(&TrackerConfig { page_limit: 0, ..config() }).is_ok(), "there is at least one page");
+}

@@ -66,22 +66,21 @@ const FAULT_FLAG_INSTRUCTION: u64 = 1 << 8;
 
 /// `handle_mm_fault(vma, address, flags, regs)` also runs when the kernel takes pages by itself: KVM, direct I/O, vhost,
 /// `process_vm_writev`. It may run in another task than the target, so the target is told by the address space of the vma. Such
-/// calls pass no registers; calls that do were reported by the page-fault tracepoints already, where these are attached.
+/// calls pass no registers, or run in another task (vhost); the others were reported by the page-fault tracepoints already,
+/// where these are attached.
 #[inline(always)]
 fn mm_fault(vma: u64, address: u64, flags: u64, regs: u64) {
-    if regs != 0 && maps::exceptions_hooked() != 0 {
-        // Only to learn which address space is the target's.
-        if let Some(_tid) = thread_of_target() {
-            remember_mm(vma);
-        }
-        return;
-    }
     let id = bpf_get_current_pid_tgid();
-    let own = (id >> 32) as u32 == maps::target();
-    let Some(mm) = mm_of(vma) else { return };
-    if own && regs != 0 {
+    let own_fault = (id >> 32) as u32 == maps::target() && regs != 0;
+    if own_fault {
+        // This is where we learn which address space is the target's.
         remember_mm(vma);
-    } else if TARGET_MM.get(0).is_none_or(|&target| target != mm) {
+        if maps::exceptions_hooked() != 0 {
+            return;
+        }
+    }
+    let Some(mm) = mm_of(vma) else { return };
+    if !own_fault && TARGET_MM.get(0).is_none_or(|&target| target != mm) {
         return;
     }
     let kind = if flags & FAULT_FLAG_WRITE != 0 {
@@ -91,10 +90,10 @@ fn mm_fault(vma: u64, address: u64, flags: u64, regs: u64) {
     } else {
         READ
     };
-    let origin = match (regs, flags & FAULT_FLAG_USER) {
-        (0, _) => GUP,
-        (_, 0) => KERNEL,
-        _ => USER,
+    let origin = match (own_fault, flags & FAULT_FLAG_USER) {
+        (false, _) => GUP,
+        (true, 0) => KERNEL,
+        (true, _) => USER,
     };
     report(address, kind, origin, id as u32);
 }

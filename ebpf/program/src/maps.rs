@@ -17,6 +17,9 @@ static VM_MM_OFFSET: u32 = 0;
 /// 1 if `page_fault_user` and `page_fault_kernel` are attached, so that `handle_mm_fault` need only report the rest.
 #[unsafe(no_mangle)]
 static EXCEPTIONS_HOOKED: u32 = 0;
+/// Byte offset of `group_dead` in a `sched_process_exit` record, or 0 if this kernel has no such field. Set at load time.
+#[unsafe(no_mangle)]
+static GROUP_DEAD_OFFSET: u32 = 0;
 
 /// Access events. The size is set at load time.
 #[map]
@@ -36,12 +39,17 @@ pub static TABLE: Array<u64> = Array::with_max_entries(1, 0);
 /// What each CPU counted.
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
-/// Children of the target that still share its memory or might, by process id.
+/// Relatives of the target that can change its memory, by process id: [`CHILD`] or [`SHARES_MEMORY`].
 #[map]
 pub static FAMILY: HashMap<u32, u8> = HashMap::with_max_entries(4096, 0);
 /// Address of the target's `mm_struct`, once seen.
 #[map]
 pub static TARGET_MM: Array<u64> = Array::with_max_entries(1, 0);
+
+/// A child process, which has the target's shared mappings until it executes a program or ends.
+pub const CHILD: u8 = 1;
+/// A process on the target's own page tables, made by `vfork` or `clone(CLONE_VM)`: what it does, the target does.
+pub const SHARES_MEMORY: u8 = 2;
 
 macro_rules! global {
     ($name:ident, $global:ident, $type:ty) => {
@@ -58,6 +66,7 @@ global!(target, TARGET, u32);
 global!(start, START, u64);
 global!(vm_mm_offset, VM_MM_OFFSET, u32);
 global!(exceptions_hooked, EXCEPTIONS_HOOKED, u32);
+global!(group_dead_offset, GROUP_DEAD_OFFSET, u32);
 
 /// Counts something on this CPU.
 #[inline(always)]

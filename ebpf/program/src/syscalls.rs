@@ -34,8 +34,11 @@ macro_rules! returns {
     };
 }
 
-/// Advices that make data disappear: DONTNEED, FREE, REMOVE, DONTNEED_LOCKED.
-const DISCARDING: [u64; 4] = [4, 8, 9, 24];
+/// Advices that make data disappear: DONTNEED, FREE, REMOVE, DONTNEED_LOCKED, HWPOISON, GUARD_INSTALL.
+#[inline(always)]
+fn discards(advice: u64) -> bool {
+    matches!(advice, 4 | 8 | 9 | 24 | 100 | 102)
+}
 
 #[tracepoint(category = "syscalls", name = "sys_enter_madvise")]
 pub fn madvise_enter(ctx: TracePointContext) -> u32 {
@@ -43,7 +46,7 @@ pub fn madvise_enter(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let advice = argument(&ctx, 2);
-    if DISCARDING[0] == advice || DISCARDING[1] == advice || DISCARDING[2] == advice || DISCARDING[3] == advice {
+    if discards(advice) {
         return range(&ctx, MADVISE);
     }
     0
@@ -55,7 +58,7 @@ pub fn process_madvise_enter(ctx: TracePointContext) -> u32 {
     if is_target() {
         // The ranges stand in user memory; the whole address space stands for them.
         let advice = argument(&ctx, 3);
-        if DISCARDING[0] == advice || DISCARDING[1] == advice || DISCARDING[2] == advice || DISCARDING[3] == advice {
+        if discards(advice) {
             send(ControlEvent { op: MADVISE, start: 0, length: u64::MAX, ..ControlEvent::default() });
         }
     }
@@ -80,7 +83,16 @@ pub fn munmap_enter(ctx: TracePointContext) -> u32 {
 
 #[tracepoint(category = "syscalls", name = "sys_enter_mremap")]
 pub fn mremap_enter(ctx: TracePointContext) -> u32 {
-    if is_target() { range(&ctx, MREMAP) } else { 0 }
+    const MREMAP_FIXED: u64 = 2;
+    if !is_target() {
+        return 0;
+    }
+    if argument(&ctx, 3) & MREMAP_FIXED != 0 {
+        // What was mapped at the new place is gone too.
+        let (start, length) = (argument(&ctx, 4), argument(&ctx, 2));
+        send(ControlEvent { op: MREMAP, start, length, ..ControlEvent::default() });
+    }
+    range(&ctx, MREMAP)
 }
 
 /// There is no `sys_exit_mmap` tracepoint everywhere; user space lets a fixed mapping count for the next epoch as well.

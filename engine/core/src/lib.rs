@@ -19,6 +19,7 @@ pub mod memslot;
 pub mod migration;
 pub mod policy;
 pub mod ports;
+pub mod series;
 pub mod summary;
 pub mod tracker;
 pub mod units;

@@ -17,26 +17,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::str::FromStr;
+
+use pagesieve_traces::Class;
 
 use super::memory::{Memory, PAGE};
 use super::random::Random;
 
 /// Threads of every class.
 pub const THREADS: usize = 2;
-
-/// A class of load, named as in the document that asks for this project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// A guest that does next to nothing.
-    Idle,
-    /// A guest with a little work in a small working set.
-    Light,
-    /// Some of everything.
-    Mixed,
-    /// A guest that streams files through its page cache.
-    HeavyIo,
-}
 
 /// The figures of a class; see the table above. Shares are in percent unless said otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -54,42 +42,17 @@ pub struct Shape {
 /// Guest size for which [`Shape::accesses`] is given: 256 MiB.
 const REFERENCE_PAGES: u64 = 65_536;
 
-impl Class {
-    /// All classes.
-    pub const ALL: [Class; 4] = [Class::Idle, Class::Light, Class::Mixed, Class::HeavyIo];
-
-    /// The class's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Class::Idle => "idle",
-            Class::Light => "light",
-            Class::Mixed => "mixed",
-            Class::HeavyIo => "heavy-io",
-        }
-    }
-
-    /// The class's figures.
-    #[must_use]
-    pub fn shape(self) -> Shape {
-        let row = match self {
-            Class::Idle => [35, 20, 80, 50, 5, 90, 30, 0],
-            Class::Light => [60, 15, 800, 50, 100, 90, 20, 2],
-            Class::Mixed => [75, 10, 5_000, 50, 400, 70, 15, 5],
-            Class::HeavyIo => [90, 5, 20_000, 70, 200, 30, 5, 60],
-        };
-        let [resident, zero, accesses, writes, hot_per_myriad, hot_share, same, kernel] = row;
-        Shape { resident, zero, accesses, writes, hot_per_myriad, hot_share, same, kernel }
-    }
-}
-
-impl FromStr for Class {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Class::ALL.into_iter().find(|class| class.name() == text);
-        found.ok_or_else(|| format!("no class `{text}`: choose idle, light, mixed or heavy-io"))
-    }
+/// The class's figures.
+#[must_use]
+pub fn shape(class: Class) -> Shape {
+    let row = match class {
+        Class::Idle => [35, 20, 80, 50, 5, 90, 30, 0],
+        Class::Light => [60, 15, 800, 50, 100, 90, 20, 2],
+        Class::Mixed => [75, 10, 5_000, 50, 400, 70, 15, 5],
+        Class::HeavyIo => [90, 5, 20_000, 70, 200, 30, 5, 60],
+    };
+    let [resident, zero, accesses, writes, hot_per_myriad, hot_share, same, kernel] = row;
+    Shape { resident, zero, accesses, writes, hot_per_myriad, hot_share, same, kernel }
 }
 
 impl Shape {

@@ -13,9 +13,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 pub use adversary::Adversary;
-pub use class::Class;
 use memory::Memory;
 use pagesieve_core::Backing;
+pub use pagesieve_traces::Class;
 use random::Random;
 
 use crate::arming::Handover;
@@ -60,7 +60,7 @@ impl Workload {
     pub fn run(&self) -> io::Result<Done> {
         let handover = Handover::announce()?;
         let memory = Memory::new(self.memory, self.backing)?;
-        class::populate(&memory, self.class.shape(), self.seed);
+        class::populate(&memory, class::shape(self.class), self.seed);
         if let Some(handover) = handover {
             handover.ready()?;
         }
@@ -93,7 +93,7 @@ impl Workload {
 
     /// One thread works on a part of memory of its own, so that what the bytes become does not depend on the scheduler.
     fn run_thread(&self, memory: &Memory, thread: usize) -> io::Result<u64> {
-        let shape = self.class.shape();
+        let shape = class::shape(self.class);
         let mut random = Random::new(self.seed ^ (thread as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let part = memory.part(thread, class::THREADS);
         let mut area = class::Area::new(shape, part, self.seed, thread)?;

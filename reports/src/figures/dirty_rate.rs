@@ -8,7 +8,7 @@ use super::canvas::{Lettering, Pen};
 use super::ink::{DIRTY, GRID, Ink, LOST, UNKNOWN};
 use super::{DrawResult, Drawing, Format, Table};
 use crate::format;
-use crate::model::Timeline;
+use pagesieve_core::series::Timeline;
 
 /// The data of the figure.
 #[derive(Clone, Debug, Default, PartialEq)]

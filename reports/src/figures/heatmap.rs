@@ -7,7 +7,7 @@ use super::canvas::{Lettering, Pen};
 use super::ink::{GRID, HEAT, MUTED};
 use super::{DrawResult, Drawing, Format, Table};
 use crate::format;
-use crate::model::{Heatmap, HeatmapSlot};
+use pagesieve_core::series::{Heatmap, HeatmapSlot};
 
 /// The data of the figure.
 #[derive(Clone, Debug, PartialEq)]
