@@ -74,3 +74,53 @@ fn a_recorder_that_is_killed_leaves_whole_frames_and_an_unharmed_process() {
     assert!(run(["replay", "--json", text(&trace)]).expect_json()["epochs"].as_u64() > Some(2));
     assert!(target.is_running());
 }
+
+/// The state letter of a process in `/proc`, such as S for sleeping or T for stopped.
+fn state(pid: u32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).expect("a state follows the name")
+}
+
+#[test]
+fn a_stopped_process_is_recorded_and_stays_stopped() {
+    if !can_record("a_stopped_process_is_recorded_and_stays_stopped") {
+        return;
+    }
+    let (dir, target) = (scratch(), target());
+    let memory = || fs::read_to_string(format!("/proc/{}/maps", target.pid())).unwrap_or_default();
+    wait_until("guest memory", || memory().contains("guest-ram"));
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &target.pid().to_string()]).status().expect("kill runs").success());
+    };
+    signal("-STOP");
+    wait_until("the stop", || state(target.pid()) == 'T');
+    let trace = dir.path().join("stopped.trace");
+    let pid = target.pid().to_string();
+    let record = ["record", "--fingerprints", "--epoch", "200ms", "--duration", "1s", "--pid", &pid, "-o", text(&trace)];
+    let done: Run = run(record);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(state(target.pid()), 'T', "it is not ours to let it go on");
+    signal("-CONT");
+    wait_until("it to go on", || state(target.pid()) != 'T');
+}
+
+#[test]
+fn a_command_that_becomes_another_program_is_followed() {
+    if !can_record("a_command_that_becomes_another_program_is_followed") {
+        return;
+    }
+    let dir = scratch();
+    let trace = dir.path().join("exec.trace");
+    let shell = format!("sleep 1; exec {PAGESIEVE} workload --class light --memory 8MiB --seconds 2");
+    let options = ["record", "--json", "--fingerprints", "--epoch", "200ms", "-o", text(&trace), "--", "sh", "-c", &shell];
+    let done: Run = run(options);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let dump: Run = run(["trace", "dump", "--json", text(&trace)]);
+    let notes: Vec<Value> = dump.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let notes: Vec<&Value> = notes.iter().filter(|line| line["type"] == "note").map(|line| &line["what"]).collect();
+    assert_eq!(notes.first(), Some(&&Value::from("exec")), "{notes:?}");
+    assert_eq!(notes.last().map(|note| &note["ended"]["status"]), Some(&Value::from(0)), "{notes:?}");
+    let verified: Run = run(["verify", "--json", text(&trace)]);
+    let verified: Value = serde_json::from_str(&verified.stdout).expect("verify prints JSON");
+    assert_eq!((&verified["ok"], &verified["recall"]["content_in_log"]), (&true.into(), &1.0.into()), "{verified:#}");
+}

@@ -174,7 +174,7 @@ impl Observer {
     /// Reads and re-arms all slots, takes up new memory, and looks which pages hold data.
     fn read_log(&mut self, mappings: &[Mapping], target: &Target) -> Result<Found, RecordError> {
         let mut found = Found::default();
-        self.scan_known(mappings, &mut found)?;
+        self.scan_known(mappings, &mut found);
         self.take_up_new(mappings, target, &mut found)?;
         let end = self.layout.frame_end();
         for set in [&mut found.populated, &mut found.present, &mut found.huge, &mut found.log.written] {
@@ -188,10 +188,10 @@ impl Observer {
         Ok(found)
     }
 
-    fn scan_known(&mut self, mappings: &[Mapping], found: &mut Found) -> Result<(), RecordError> {
+    fn scan_known(&mut self, mappings: &[Mapping], found: &mut Found) {
         let end = self.layout.frame_end();
         found.log.written.grow(end);
-        let mut unarmed = PageBitmap::new(end);
+        let (mut unarmed, mut failed) = (PageBitmap::new(end), PageBitmap::new(end));
         for tracked in self.layout.iter() {
             for part in tracked.shown(mappings) {
                 let written = &mut found.log.written;
@@ -205,12 +205,15 @@ impl Observer {
                     }
                     // The address space was replaced; taking up new memory notices and starts again.
                     Err(error) if is_gone(&error) => unarmed.insert_range(tracked.frames(&part)),
-                    Err(error) => return Err(RecordError::System { what: "scan the target's pages", error }),
+                    Err(error) => {
+                        tracing::debug!(%error, "a part could not be scanned");
+                        failed.insert_range(tracked.frames(&part));
+                    }
                 }
             }
         }
         found.log.add_unknown(UnknownReason::Unarmed, &unarmed);
-        Ok(())
+        found.log.add_unknown(UnknownReason::ScanFailed, &failed);
     }
 
     /// Adds slots for memory that came since the last closing. Their pages are unknown until the next.

@@ -1,6 +1,6 @@
 //! `PAGEMAP_SCAN` (Linux 6.7): the kernel's own record of which pages were written.
 //!
-//! A scan with [`Scan::written_and_rearm`] returns the pages written since they were last armed and write-protects them again
+//! A scan with `Scan::written_and_rearm` returns the pages written since they were last armed and write-protects them again
 //! in one atomic step per page, so no write falls between the two. It says nothing about discards of shared memory, writes
 //! through a file descriptor, or writes of another process's mapping; the rest of this crate is about those.
 

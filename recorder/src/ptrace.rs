@@ -20,6 +20,8 @@ pub(crate) struct Stopped {
 #[derive(Default)]
 struct Thread {
     stopped: bool,
+    /// The stop was one of job control or of ours, and no instruction was executed for it.
+    event: bool,
     /// A signal that was on its way when the thread stopped; it is delivered when the thread goes on.
     signal: i32,
 }
@@ -128,9 +130,9 @@ impl Thread {
             0 => true,
             got if got == tid && libc::WIFSTOPPED(status) => {
                 self.stopped = true;
-                let event_stop = status >> 16 != 0;
+                self.event = status >> 16 != 0;
                 let signal = libc::WSTOPSIG(status);
-                if !event_stop && signal != libc::SIGTRAP {
+                if !self.event && signal != libc::SIGTRAP {
                     self.signal = signal;
                 }
                 true
@@ -156,8 +158,9 @@ impl Thread {
                 }
                 std::hint::spin_loop();
             }
-            // A signal that came first is kept for later, and the step tried again.
-            let came_first = self.signal != 0;
+            // A signal that came first is kept for later, and the step tried again. A process that is stopped by job control
+            // stops once more before it executes anything.
+            let came_first = self.signal != 0 || self.event;
             if pending != 0 {
                 self.signal = pending;
             }
