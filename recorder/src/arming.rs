@@ -112,7 +112,7 @@ impl Handover {
 pub(crate) fn acquire(pid: u32, socket: Option<&UnixStream>) -> Result<(Uffd, Way), InjectError> {
     match socket.map(|socket| receive(socket, pid)) {
         Some(Ok(uffd)) => Ok((uffd, Way::Handover)),
-        _ => inject(pid),
+        _ => inject(pid, None),
     }
 }
 
@@ -153,11 +153,15 @@ pub enum InjectError {
     },
 }
 
-/// Makes the target open a userfaultfd, takes it over, and closes the target's own descriptor: after that only ours keeps the
+/// Makes the target, which may be stopped already, open a userfaultfd, takes it over, and closes the target's own descriptor: after that only ours keeps the
 /// memory armed.
 #[cfg(target_arch = "x86_64")]
-fn inject(pid: u32) -> Result<(Uffd, Way), InjectError> {
-    let mut stopped = Stopped::all(pid).map_err(|error| InjectError::Trace { pid, error })?;
+pub(crate) fn inject(pid: u32, stopped: Option<&mut Stopped>) -> Result<(Uffd, Way), InjectError> {
+    let mut own = None;
+    let stopped = match stopped {
+        Some(stopped) => stopped,
+        None => own.insert(Stopped::all(pid).map_err(|error| InjectError::Trace { pid, error })?),
+    };
     if has_seccomp(pid) {
         stopped.suspend_seccomp().map_err(|error| InjectError::Seccomp { pid, error })?;
     }
@@ -173,7 +177,7 @@ fn inject(pid: u32) -> Result<(Uffd, Way), InjectError> {
     };
     let taken = crate::process::take_descriptor(pid, number as RawFd);
     let closed = stopped.inject(at, libc::SYS_close, [number, 0, 0]);
-    drop(stopped);
+    drop(own);
     taken
         .and_then(|fd| closed.map(|_| fd))
         .and_then(Uffd::enable)
@@ -183,7 +187,7 @@ fn inject(pid: u32) -> Result<(Uffd, Way), InjectError> {
 
 /// Injection steers registers and is written for x86-64 only.
 #[cfg(not(target_arch = "x86_64"))]
-fn inject(pid: u32) -> Result<(Uffd, Way), InjectError> {
+pub(crate) fn inject(pid: u32, _stopped: Option<&mut Stopped>) -> Result<(Uffd, Way), InjectError> {
     Err(InjectError::Refused { pid, error: io::ErrorKind::Unsupported.into() })
 }
 

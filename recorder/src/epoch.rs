@@ -98,10 +98,10 @@ impl Observer {
     }
 
     /// Closes the epoch and arms all memory for the next one.
-    pub(crate) fn close(&mut self, target: &Target) -> Result<Closed, RecordError> {
+    pub(crate) fn close(&mut self) -> Result<Closed, RecordError> {
         let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
         let direct_before = sharers::direct_io(self.pid, &mappings);
-        let stopped = match self.stop_if_needed(direct_before) {
+        let mut stopped = match self.stop_if_needed(direct_before) {
             Ok(stopped) => stopped,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Closed::Postponed),
             Err(error) if is_gone(&error) => return Ok(Closed::TargetEnded),
@@ -110,7 +110,7 @@ impl Observer {
         // What was read before the stop may have changed since.
         let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
         let scan_start = self.events.now();
-        let mut found = match self.read_log(&mappings, target) {
+        let mut found = match self.read_log(&mappings, stopped.as_mut()) {
             Ok(found) => found,
             Err(_) if !process::is_alive(self.pid) => return Ok(Closed::TargetEnded),
             Err(error) => return Err(error),
@@ -172,10 +172,10 @@ impl Observer {
     }
 
     /// Reads and re-arms all slots, takes up new memory, and looks which pages hold data.
-    fn read_log(&mut self, mappings: &[Mapping], target: &Target) -> Result<Found, RecordError> {
+    fn read_log(&mut self, mappings: &[Mapping], stopped: Option<&mut Stopped>) -> Result<Found, RecordError> {
         let mut found = Found::default();
         self.scan_known(mappings, &mut found);
-        self.take_up_new(mappings, target, &mut found)?;
+        self.take_up_new(mappings, stopped, &mut found)?;
         let end = self.layout.frame_end();
         for set in [&mut found.populated, &mut found.present, &mut found.huge, &mut found.log.written] {
             set.grow(end);
@@ -217,10 +217,11 @@ impl Observer {
     }
 
     /// Adds slots for memory that came since the last closing. Their pages are unknown until the next.
-    fn take_up_new(&mut self, mappings: &[Mapping], target: &Target, found: &mut Found) -> Result<(), RecordError> {
+    fn take_up_new(&mut self, mappings: &[Mapping], stopped: Option<&mut Stopped>, found: &mut Found) -> Result<(), RecordError> {
         if self.was_replaced(mappings) {
             self.note(Happening::Exec);
-            (self.uffd, self.way) = arming::acquire(self.pid, target.socket.as_ref())?;
+            // No handover: the program may be stopped, by us, halfway through offering one.
+            (self.uffd, self.way) = arming::inject(self.pid, stopped)?;
             self.scan = Scan::open(self.pid).map_err(|error| no_access(self.pid, error))?;
             self.layout.clear();
             found.slots_changed = true;

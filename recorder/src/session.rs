@@ -180,7 +180,7 @@ impl Session<'_> {
     /// Closes epoch 0: finds and arms the target's memory.
     fn baseline(&mut self, target: &Target) -> Result<Frame, RecordError> {
         loop {
-            match self.observer.close(target)? {
+            match self.observer.close()? {
                 Closed::Frame(frame) => return Ok(*frame),
                 Closed::Postponed => {}
                 Closed::TargetEnded => return Err(RecordError::EndedEarly { pid: target.pid }),
@@ -222,7 +222,7 @@ impl Session<'_> {
                 self.observer.events.drain();
             }
             last |= self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration);
-            match self.observer.close(target)? {
+            match self.observer.close()? {
                 Closed::Frame(frame) => {
                     self.hold(writer, *frame)?;
                     listener.epoch(&self.progress);
