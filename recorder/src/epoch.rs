@@ -115,6 +115,13 @@ impl Observer {
             Err(_) if !process::is_alive(self.pid) => return Ok(Closed::TargetEnded),
             Err(error) => return Err(error),
         };
+        let differs = match (&mut self.content, &stopped) {
+            (Some(content), Some(_)) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
+            _ => None,
+        };
+        if differs.is_some() {
+            self.add_late_writes(&mappings, &mut found.log);
+        }
         let direct = sharers::direct_io(self.pid, &mappings).max(direct_before);
         let others = sharers::written_by_others(self.pid, &mappings, &self.layout);
         found.log.add_unknown(UnknownReason::OtherMapper, &others);
@@ -123,35 +130,34 @@ impl Observer {
             self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
         }
         let (accesses, lost) = self.take_events(end, &mut found);
-        let differs = match (&mut self.content, &stopped) {
-            (Some(content), Some(_)) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
-            _ => None,
-        };
         let closing = self.settle(&mut found.log, direct, &lost, stopped.is_some(), differs.as_ref());
         drop(stopped);
         let summaries = self.content.as_mut().map(|content| {
             let events = &mut self.events;
             content.summarise(&self.layout.slots(), || events.drain())
         });
-        let frame = Frame {
-            epoch: self.epoch,
-            start: self.start,
-            scan_start,
-            end,
-            closing,
-            // The slots of the first frame stand in the header.
-            slots: (found.slots_changed && self.epoch > Epoch(0)).then(|| self.layout.slots()),
-            events: accesses,
-            log: found.log,
-            populated: found.populated.clone(),
-            huge: found.huge,
-            lost,
-            summaries,
-            notes: std::mem::take(&mut self.notes),
-        };
-        (self.epoch, self.start) = (self.epoch.next(), end);
-        (self.populated, self.present) = (found.populated, found.present);
+        let frame = Frame { scan_start, end, closing, events: accesses, lost, summaries, ..self.frame(found) };
+        self.start = end;
         Ok(Closed::Frame(Box::new(frame)))
+    }
+
+    /// The frame of what the scans found, and the state from which the next epoch starts.
+    fn frame(&mut self, found: Found) -> Frame {
+        let epoch = self.epoch;
+        self.epoch = epoch.next();
+        self.populated.clone_from(&found.populated);
+        self.present = found.present;
+        Frame {
+            epoch,
+            start: self.start,
+            // The slots of the first frame stand in the header.
+            slots: (found.slots_changed && epoch > Epoch(0)).then(|| self.layout.slots()),
+            log: found.log,
+            populated: found.populated,
+            huge: found.huge,
+            notes: std::mem::take(&mut self.notes),
+            ..Frame::default()
+        }
     }
 
     fn mappings(&self) -> Option<Vec<Mapping>> {
@@ -214,6 +220,22 @@ impl Observer {
         }
         found.log.add_unknown(UnknownReason::Unarmed, &unarmed);
         found.log.add_unknown(UnknownReason::ScanFailed, &failed);
+    }
+
+    /// Adds what was written between the scan and the snapshot of the content: the target stands still, but another process may
+    /// write into it (`process_vm_writev`, a vfork child). These pages are left unarmed, so the next epoch's log has them too,
+    /// whichever content the snapshot saw.
+    fn add_late_writes(&mut self, mappings: &[Mapping], log: &mut DirtyLog) {
+        let mut failed = PageBitmap::new(self.layout.frame_end());
+        for tracked in self.layout.iter() {
+            for part in tracked.shown(mappings) {
+                let looked = self.scan.written(part.clone(), |range| log.written.insert_range(tracked.frames(&range)));
+                if looked.is_err() {
+                    failed.insert_range(tracked.frames(&part));
+                }
+            }
+        }
+        log.add_unknown(UnknownReason::ScanFailed, &failed);
     }
 
     /// Adds slots for memory that came since the last closing. Their pages are unknown until the next.

@@ -83,14 +83,15 @@ impl Scan {
     /// # Errors
     /// `EPERM` if a part of the range is not registered for asynchronous write protection; `ESRCH` if the address space is gone.
     pub(crate) fn written_and_rearm(&mut self, range: Range<u64>, mut found: impl FnMut(Range<u64>)) -> io::Result<()> {
-        // Asking for this one category and nothing else takes the kernel's fast path.
-        let arg = ScanArg {
-            flags: WP_MATCHING | CHECK_WPASYNC,
-            category_mask: IS_WRITTEN,
-            return_mask: IS_WRITTEN,
-            ..ScanArg::default()
-        };
-        self.walk(range, arg, |region| found(region.start..region.end))
+        self.walk(range, written(WP_MATCHING | CHECK_WPASYNC), |region| found(region.start..region.end))
+    }
+
+    /// Calls `found` with every range of pages written since they were armed, and leaves them as they are.
+    ///
+    /// # Errors
+    /// As for [`Scan::written_and_rearm`].
+    pub(crate) fn written(&mut self, range: Range<u64>, mut found: impl FnMut(Range<u64>)) -> io::Result<()> {
+        self.walk(range, written(CHECK_WPASYNC), |region| found(region.start..region.end))
     }
 
     /// Calls `found` with the state of all mapped or swapped pages of a range.
@@ -139,6 +140,11 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// Asking for this one category and nothing else takes the kernel's fast path.
+fn written(flags: u64) -> ScanArg {
+    ScanArg { flags, category_mask: IS_WRITTEN, return_mask: IS_WRITTEN, ..ScanArg::default() }
 }
 
 /// True unless it is certain that nothing can be swapped out. The first line of `/proc/swaps` is a heading.
