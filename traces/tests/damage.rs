@@ -137,7 +137,7 @@ fn a_later_minor_version_is_read_and_its_additions_are_stepped_over() {
     new.extend(chunk(0x80, 0, 5, b"never looked at"));
     let mut longer = payload(&old, borders[0]);
     longer.extend([9; 30]);
-    new.extend(chunk(1, 1, longer.len() as u32, &zstd::bulk::compress(&longer, 3).unwrap()));
+    new.extend(chunk(1, 0, longer.len() as u32, &zstd::bulk::compress(&longer, 3).unwrap()));
 
     let minor = with_version(new.clone(), 1, 7);
     let mut reader = Reader::new(&minor[..]).unwrap();

@@ -61,7 +61,7 @@ fn the_first_epoch_is_0() {
 fn summaries_need_fingerprints() {
     let mut header = header();
     header.fingerprints = false;
-    let file = file(&header, &[frame(1), Frame { summaries: None, ..frame(2) }]);
+    let file = file(&header, &[frame(0), Frame { summaries: None, ..frame(1) }]);
     let validation = validate(&mut Reader::new(&file[..]).unwrap()).unwrap();
     assert_eq!((validation.problems.len(), validation.problems[0].times), (1, 1));
 }
@@ -126,7 +126,7 @@ fn a_text_dump_names_what_is_there() {
     dump(&mut Reader::new(&file[..file.len() - 3]).unwrap(), &mut out, DumpFormat::Text).unwrap();
     let text = String::from_utf8(out).unwrap();
     for part in [
-        "epoch 3 from 0.000002000",
+        "epoch 2 from 0.000002000",
         "write",
         "kernel",
         "written 3: 0x2+2 0x400",

@@ -33,19 +33,19 @@ pub fn set(pages: &[u64]) -> PageBitmap {
 
 /// Three valid frames with something in every field.
 pub fn frames() -> Vec<Frame> {
-    (1..=3).map(frame).collect()
+    (0..3).map(frame).collect()
 }
 
-/// A valid frame. Frame 2 brings another table of slots, which leaves room for all pages.
+/// A valid frame. Frame 1 brings another table of slots, which leaves room for all pages.
 pub fn frame(epoch: u32) -> Frame {
-    let start = u64::from(epoch - 1) * 1000;
+    let start = u64::from(epoch) * 1000;
     let mut frame = Frame {
-        epoch: Epoch(epoch - 1),
+        epoch: Epoch(epoch),
         start: Nanos(start),
         scan_start: Nanos(start + 900),
         end: Nanos(start + 1000),
         closing: Closing::Quiescent,
-        slots: (epoch == 2).then(|| vec![slot(0, 256), slot(1000, 280)]),
+        slots: (epoch == 1).then(|| vec![slot(0, 256), slot(1000, 280)]),
         events: (0..20).map(|n| event(start + n * 40, n)).collect(),
         populated: set(&[0, 1, 2, 3, 1024, 1025, 1030]),
         huge: set(&[1024]),
