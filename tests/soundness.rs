@@ -55,8 +55,11 @@ macro_rules! class {
             if let Some(found) = check(&["--class", $class]) {
                 let events = found["event_pages"].as_u64();
                 assert!(events > Some(0) && found["lost_events"] == 0, "{found:#}");
-                let literal = found["lost_pages"]["aging-literal"].as_u64();
-                assert!(literal > Some(0), "the seed's rule skips pages that the destination does not hold: {found:#}");
+                // The busier classes write nearly every page within the threshold, so there the rule may get away with it.
+                if ["idle", "light"].contains(&$class) {
+                    let literal = found["lost_pages"]["aging-literal"].as_u64();
+                    assert!(literal > Some(0), "the seed's rule skips pages that the destination does not hold: {found:#}");
+                }
             }
         })*
     };
