@@ -21,8 +21,11 @@ fn record_and_verify(test: &str, dir: &Path, workload: &[&str], options: &[&str]
     let trace = trace.to_str().expect("a temporary path is UTF-8");
     let mut arguments = vec!["record", "--fingerprints", "--source", "ebpf", "--duration", "3s", "-o", trace];
     arguments.extend(if options.is_empty() { &["--epoch", "400ms"] } else { options });
-    arguments.extend(["--", PAGESIEVE, "workload", "--memory", "32MiB", "--seconds", "30"]);
+    arguments.extend(["--", PAGESIEVE, "workload", "--seconds", "30"]);
     arguments.extend(workload);
+    if !workload.contains(&"--memory") {
+        arguments.extend(["--memory", "32MiB"]);
+    }
     let recorded = run(&arguments);
     assert!(recorded.status.success(), "{workload:?}: {}", String::from_utf8_lossy(&recorded.stderr));
     let valid = run(&["trace", "validate", trace]);
@@ -102,7 +105,8 @@ pattern!(
 #[test]
 fn a_ring_that_is_too_small_loses_events_but_no_page() {
     let dir = TempDir::new().expect("a temporary directory");
-    let workload = ["--class", "heavy-io"];
+    // 14,000 writes a second against room for 128 events, emptied every 20 ms.
+    let workload = ["--class", "heavy-io", "--memory", "256MiB"];
     let options = ["--epoch", "1s", "--ring-size", "4KiB"];
     let name = "a_ring_that_is_too_small_loses_events_but_no_page";
     if let Some(found) = record_and_verify(name, dir.path(), &workload, &options) {

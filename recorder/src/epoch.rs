@@ -127,7 +127,12 @@ impl Observer {
         found.log.add_unknown(UnknownReason::OtherMapper, &others);
         let end = self.events.now();
         if found.slots_changed {
-            self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
+            let left_out = self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
+            if left_out > 0 {
+                self.note(Happening::Message(format!(
+                    "{left_out} of the smaller memory slots have no events: there are too many"
+                )));
+            }
         }
         let (accesses, lost) = self.take_events(end, &mut found);
         let closing = self.settle(&mut found.log, direct, &lost, stopped.is_some(), differs.as_ref());

@@ -68,11 +68,17 @@ impl Events {
         Nanos(monotonic() - self.start)
     }
 
-    pub(crate) fn set_slots(&mut self, slots: &[MemSlot]) -> Result<(), String> {
-        let Some(tracker) = &mut self.tracker else { return Ok(()) };
+    /// Tells the kernel program which addresses to report. It holds a bounded number of slots: the largest get events, the
+    /// others have the dirty log alone. Returns how many were left out.
+    pub(crate) fn set_slots(&mut self, slots: &[MemSlot]) -> Result<usize, String> {
+        let Some(tracker) = &mut self.tracker else { return Ok(0) };
+        let mut largest = slots.to_vec();
+        largest.sort_by_key(|slot| std::cmp::Reverse(slot.pages));
+        largest.truncate(abi::MAX_SLOTS as usize);
         let table: Vec<abi::Slot> =
-            slots.iter().map(|slot| abi::Slot { start: slot.hva.0, end: slot.hva_end().0, base: slot.base.0 }).collect();
-        tracker.set_slots(&table)
+            largest.iter().map(|slot| abi::Slot { start: slot.hva.0, end: slot.hva_end().0, base: slot.base.0 }).collect();
+        tracker.set_slots(&table)?;
+        Ok(slots.len() - largest.len())
     }
 
     /// Empties the rings. To be called often: what does not fit is lost.
