@@ -29,4 +29,3 @@ pub use events::SourceChoice;
 pub use maps::Region;
 pub use session::{Listener, Options, Progress, Started, record};
 pub use target::{CommandOutput, TargetSpec, machine};
-pub use uffd::unsupported as uffd_unsupported;

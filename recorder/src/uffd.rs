@@ -76,8 +76,3 @@ fn open(flags: u64) -> io::Result<OwnedFd> {
     // SAFETY: the kernel just gave us this descriptor and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
-
-/// Why memory cannot be armed on this machine at all, or `None` if it can: tried on our own address space.
-pub fn unsupported() -> Option<io::Error> {
-    open_own().and_then(Uffd::enable).err()
-}
