@@ -74,14 +74,21 @@ impl PageBitmap {
     }
 
     fn for_words(&mut self, range: Range<u64>, mut apply: impl FnMut(&mut u64, u64)) {
-        let end = range.end.min(self.end);
-        let mut at = range.start;
-        while at < end {
-            let stop = end.min((at / 64 + 1) * 64);
-            let mask = (u64::MAX >> (64 - (stop - at))) << (at % 64);
-            apply(&mut self.words[(at / 64) as usize], mask);
-            at = stop;
+        for (at, mask) in masks(range, self.end) {
+            apply(&mut self.words[at], mask);
         }
+    }
+
+    /// True if every frame of the range is a member; true for an empty range.
+    #[must_use]
+    pub fn contains_range(&self, range: Range<u64>) -> bool {
+        range.is_empty() || (range.end <= self.end && masks(range, self.end).all(|(at, mask)| self.words[at] & mask == mask))
+    }
+
+    /// True if at least one frame of the range is a member.
+    #[must_use]
+    pub fn meets_range(&self, range: Range<u64>) -> bool {
+        masks(range, self.end).any(|(at, mask)| self.words[at] & mask != 0)
     }
 
     /// Removes every frame.
@@ -98,16 +105,7 @@ impl PageBitmap {
     /// Number of members in a range.
     #[must_use]
     pub fn count_range(&self, range: Range<u64>) -> u64 {
-        let end = range.end.min(self.end);
-        let mut at = range.start;
-        let mut count = 0;
-        while at < end {
-            let stop = end.min((at / 64 + 1) * 64);
-            let mask = (u64::MAX >> (64 - (stop - at))) << (at % 64);
-            count += u64::from((self.words[(at / 64) as usize] & mask).count_ones());
-            at = stop;
-        }
-        count
+        masks(range, self.end).map(|(at, mask)| u64::from((self.words[at] & mask).count_ones())).sum()
     }
 
     /// True if there is no member.
@@ -135,6 +133,13 @@ impl PageBitmap {
     pub fn subtract(&mut self, other: &PageBitmap) {
         for (word, &theirs) in self.words.iter_mut().zip(&other.words) {
             *word &= !theirs;
+        }
+    }
+
+    /// Adds to each word the bits that `more` gives for its number.
+    pub(crate) fn merge(&mut self, more: impl Fn(usize) -> u64) {
+        for (at, word) in self.words.iter_mut().enumerate() {
+            *word |= more(at);
         }
     }
 
@@ -181,9 +186,37 @@ impl PageBitmap {
     }
 }
 
+/// The words that a range of frames below `end` lies in, each with the bits that belong to the range.
+pub(crate) fn masks(range: Range<u64>, end: u64) -> impl Iterator<Item = (usize, u64)> {
+    let end = range.end.min(end);
+    let mut at = range.start;
+    core::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let stop = end.min((at / 64 + 1) * 64);
+        let mask = (u64::MAX >> (64 - (stop - at))) << (at % 64);
+        let word = (at / 64) as usize;
+        at = stop;
+        Some((word, mask))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_about_ranges_cross_words() {
+        let mut set = PageBitmap::new(200);
+        set.insert_range(60..140);
+        assert!(set.contains_range(60..140) && !set.contains_range(59..140) && !set.contains_range(60..141));
+        assert!(set.contains_range(7..7), "an empty range asks for nothing");
+        assert!(set.meets_range(0..61) && set.meets_range(139..500));
+        assert!(!set.meets_range(0..60) && !set.meets_range(140..500) && !set.meets_range(70..70));
+        set.insert_range(0..200);
+        assert!(!set.contains_range(0..201), "frames beyond the end are no members");
+    }
 
     #[test]
     fn ranges_meet_word_borders_and_the_end() {

@@ -1,7 +1,9 @@
 //! What is known about each page, and the only place where a skip is proven.
 //!
 //! Two numbers per page decide everything: the epoch of its last *possible* write, and the epoch of the content that the
-//! destination holds. The page need not be sent iff the second is not older than the first. Two facts make this sound:
+//! destination holds. The page need not be sent iff the second is not older than the first. That comparison is made once, when
+//! one of the numbers changes, and its outcome is a bit: a block is judged by words of bits, not page by page. Two facts make
+//! this sound:
 //!
 //! - Only a complete dirty log keeps a page's last possible write in the past. Where there is none, every page counts as written.
 //! - A page read while epoch E is open holds all writes of E-1 and before, and an unknown part of those of E. So it counts as
@@ -15,6 +17,7 @@ use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bitmap::masks;
 use crate::{Epoch, Gfn, MemSlots, PageBitmap};
 
 /// How much a dirty log proves.
@@ -68,13 +71,17 @@ impl Proof {
     }
 }
 
-/// Evidence about all pages, as arrays indexed by frame.
+/// Evidence about all pages, as arrays indexed by frame: 8 bytes and 5 bits a page.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// Epoch of the last possible write.
     written: Vec<u32>,
     /// 1 + epoch of the content that the destination holds; 0 for none.
     held: Vec<u32>,
+    /// Pages whose held content is not older than their last possible write: `held > written`, and not unknown.
+    current: PageBitmap,
+    /// Pages that count as written only because a log was incomplete.
+    presumed: PageBitmap,
     /// Pages that no complete log has covered since they appeared.
     unknown: PageBitmap,
     /// Pages that may hold data; the others read as zero.
@@ -107,6 +114,8 @@ impl Evidence {
         Self {
             written: vec![open.0 - 1; end as usize],
             held: vec![0; end as usize],
+            current: PageBitmap::new(end),
+            presumed: PageBitmap::new(end),
             unknown: PageBitmap::new(end),
             populated,
             zero_there,
@@ -132,10 +141,14 @@ impl Evidence {
     pub fn handle_dirty_log(&mut self, epoch: Epoch, log: &PageBitmap, coverage: Coverage) {
         if epoch == self.open && epoch <= Self::LAST && coverage == Coverage::Complete {
             for gfn in log.iter() {
-                if let Some(written) = self.written.get_mut(gfn.index()) {
-                    *written = epoch.0;
+                let Some(written) = self.written.get_mut(gfn.index()) else { break };
+                *written = epoch.0;
+                // A destination that is equal as of this very epoch holds what was written in it.
+                if self.held[gfn.index()] <= epoch.0 {
+                    self.current.remove(gfn);
                 }
             }
+            self.presumed.subtract(log);
             // Unknown pages count as written in the epoch in which they appeared, or in a later one that proved nothing.
             self.unknown.clear();
             if !self.populated_is_fresh {
@@ -146,6 +159,13 @@ impl Evidence {
             self.handle_gap(epoch);
         }
         self.populated_is_fresh = false;
+        self.note_holes();
+    }
+
+    /// A page that is current at the destination and reads as zero here is zero there, and stays so until it is sent again.
+    fn note_holes(&mut self) {
+        let (current, populated) = (&self.current, &self.populated);
+        self.zero_there.merge(|at| current.words()[at] & !populated.words()[at]);
     }
 
     /// Closes the open epoch without proof, or takes note of a log that came late or too early: every page may have been written.
@@ -157,8 +177,11 @@ impl Evidence {
             // What was read in the open epoch counts as older than it, so this makes all of it stale.
             self.written.fill(self.open.0);
         }
+        let end = self.populated.end();
+        self.current.clear();
+        self.presumed.insert_range(0..end);
         if !self.populated_is_fresh {
-            self.populated.insert_range(0..self.populated.end());
+            self.populated.insert_range(0..end);
         }
     }
 
@@ -170,6 +193,9 @@ impl Evidence {
             self.populated.clear();
             self.populated.union_with(populated);
             self.populated_is_fresh = epoch == self.open;
+            if !self.populated_is_fresh {
+                self.note_holes();
+            }
         }
     }
 
@@ -182,32 +208,46 @@ impl Evidence {
         self.written[pages.start as usize..pages.end as usize].fill(self.open.0);
         self.unknown.insert_range(pages.clone());
         self.populated.insert_range(pages.clone());
+        self.current.remove_range(pages.clone());
+        self.presumed.insert_range(pages.clone());
         self.zero_there.remove_range(pages);
     }
 
     fn grow(&mut self, end: u64) {
         self.written.resize(end as usize, self.open.0);
         self.held.resize(end as usize, 0);
-        for set in [&mut self.unknown, &mut self.populated, &mut self.zero_there] {
+        for set in [&mut self.current, &mut self.presumed, &mut self.unknown, &mut self.populated, &mut self.zero_there] {
             set.grow(end);
         }
     }
 
     /// The destination equals the source as of the end of `epoch`, everywhere.
     pub fn set_equal(&mut self, epoch: Epoch) {
-        self.held.fill(epoch.0 + 1);
         self.zero_there.clear();
+        self.hold(0..self.held.len() as u64, epoch);
+        self.note_holes();
+    }
+
+    /// Nothing is known about the destination any more, except that it reads as zero everywhere if `empty`.
+    pub fn set_destination_lost(&mut self, empty: bool) {
+        self.held.fill(0);
+        self.current.clear();
+        self.zero_there.clear();
+        if empty {
+            self.zero_there.insert_range(0..self.zero_there.end());
+        }
     }
 
     /// The destination is about to be changed: until [`Evidence::set_held`] nothing is known about these pages of it.
     pub fn set_in_doubt(&mut self, pages: Range<u64>) {
         self.held[pages.start as usize..pages.end as usize].fill(0);
+        self.current.remove_range(pages.clone());
         self.zero_there.remove_range(pages);
     }
 
     /// The destination now holds the content that these pages had at the end of `epoch`, and zeros if `zero`.
     pub fn set_held(&mut self, pages: Range<u64>, epoch: Epoch, zero: bool) {
-        self.held[pages.start as usize..pages.end as usize].fill(epoch.0 + 1);
+        self.hold(pages.clone(), epoch);
         if zero {
             self.zero_there.insert_range(pages);
         } else {
@@ -217,7 +257,20 @@ impl Evidence {
 
     /// The destination's bytes equal those that these pages had at the end of `epoch`, although they were not sent again.
     pub fn set_unchanged(&mut self, pages: Range<u64>, epoch: Epoch) {
-        self.held[pages.start as usize..pages.end as usize].fill(epoch.0 + 1);
+        self.hold(pages, epoch);
+    }
+
+    fn hold(&mut self, pages: Range<u64>, epoch: Epoch) {
+        let held = epoch.0.saturating_add(1);
+        self.held[pages.start as usize..pages.end as usize].fill(held);
+        for gfn in pages.map(Gfn) {
+            if held > self.written[gfn.index()] && !self.unknown.contains(gfn) {
+                self.current.insert(gfn);
+                self.presumed.remove(gfn);
+            } else {
+                self.current.remove(gfn);
+            }
+        }
     }
 
     /// The destination is known to read as zero in these pages.
@@ -228,13 +281,13 @@ impl Evidence {
     /// True if the destination certainly reads as zero in the whole range.
     #[must_use]
     pub fn is_zero_there(&self, pages: Range<u64>) -> bool {
-        self.zero_there.count_range(pages.clone()) == pages.end - pages.start
+        self.zero_there.contains_range(pages)
     }
 
     /// True if no page of the range holds data, so that it reads as zero without being looked at.
     #[must_use]
     pub fn is_unpopulated(&self, pages: Range<u64>) -> bool {
-        self.populated.count_range(pages) == 0
+        !self.populated.meets_range(pages)
     }
 
     /// What is known about a page at the source.
@@ -253,37 +306,41 @@ impl Evidence {
     /// True if the destination holds the page's version of the last closed epoch.
     #[must_use]
     pub fn is_current(&self, gfn: Gfn) -> bool {
-        let at = gfn.index();
-        !self.unknown.contains(gfn) && self.held[at] > self.written[at]
+        self.current.contains(gfn)
+    }
+
+    /// The epoch of the content that the destination holds in a page, which may be outdated; `None` if it is not known.
+    #[must_use]
+    pub fn held(&self, gfn: Gfn) -> Option<Epoch> {
+        self.held.get(gfn.index())?.checked_sub(1).map(Epoch)
+    }
+
+    /// The epoch of a page's last possible write; `None` for a page that no slot holds.
+    #[must_use]
+    pub fn written(&self, gfn: Gfn) -> Option<Epoch> {
+        self.written.get(gfn.index()).copied().map(Epoch)
+    }
+
+    /// True if a page counts as written only because a log was incomplete.
+    #[must_use]
+    pub fn is_presumed_written(&self, gfn: Gfn) -> bool {
+        self.presumed.contains(gfn)
     }
 
     /// The proof that no page of the range needs to be sent, or `None` if there is none for at least one page.
     #[must_use]
     pub fn proof(&self, pages: Range<u64>) -> Option<Proof> {
-        let mut reason = SkipReason::Unpopulated;
-        for gfn in pages.map(Gfn) {
-            let current = self.is_current(gfn);
+        let (current, populated, zero) = (self.current.words(), self.populated.words(), self.zero_there.words());
+        let mut data = 0;
+        for (at, mask) in masks(pages, self.current.end()) {
             // A page that turned into a hole after it was sent is zero here but not there.
-            if !self.populated.contains(gfn) && (current || self.zero_there.contains(gfn)) {
-                continue;
-            }
-            if !current {
+            let proven = current[at] | (zero[at] & !populated[at]);
+            if proven & mask != mask {
                 return None;
             }
-            reason = SkipReason::Unchanged;
+            data |= populated[at] & mask;
         }
-        Some(Proof(reason))
-    }
-
-    /// Writes down what a skip with proof implies: the destination holds the version of the last closed epoch.
-    pub fn confirm(&mut self, pages: Range<u64>) {
-        let held = self.closed_epoch().0 + 1;
-        for gfn in pages.map(Gfn) {
-            self.held[gfn.index()] = held;
-            if !self.populated.contains(gfn) {
-                self.zero_there.insert(gfn);
-            }
-        }
+        Some(Proof(if data == 0 { SkipReason::Unpopulated } else { SkipReason::Unchanged }))
     }
 }
 

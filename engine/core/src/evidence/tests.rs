@@ -79,7 +79,6 @@ fn holes_are_known_from_the_start_if_the_driver_says_so() {
     let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
     evidence.handle_populated(Epoch(0), &set(&[0]));
     assert_eq!(reason(&evidence, 1), Some(SkipReason::Unpopulated));
-    evidence.confirm(1..2);
     evidence.handle_dirty_log(Epoch(1), &set(&[1]), Coverage::Complete);
     assert_eq!(reason(&evidence, 1), None, "written in the epoch after");
     evidence.handle_populated(Epoch(4), &set(&[]));
@@ -131,6 +130,5 @@ fn an_equal_destination_needs_only_what_changes_later() {
     assert_eq!(reason(&evidence, 0), Some(SkipReason::Unchanged));
     assert_eq!(reason(&evidence, 1), None);
     assert_eq!(reason(&evidence, 3), Some(SkipReason::Unpopulated));
-    evidence.confirm(3..4);
     assert!(evidence.is_zero_there(3..4), "a hole that is current there is zero there");
 }

@@ -92,10 +92,7 @@ impl Migration {
     fn first_verdict(&mut self, block: BlockId) -> Action {
         let pages = self.blocks.pages(block);
         match self.judge(pages.clone()) {
-            Verdict::Skip(proof) => {
-                self.evidence.confirm(pages.clone());
-                self.skip_unread(block, pages, proof.reason())
-            }
+            Verdict::Skip(proof) => self.skip_unread(block, pages, proof.reason()),
             Verdict::PresumeUnused if !self.config.policy.is_sound() => {
                 self.skip_unread(block, pages, SkipReason::PresumedUnused)
             }
