@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pagesieve_core::PolicyKind;
+use pagesieve_core::{Gfn, PolicyKind};
 use pagesieve_recorder::workload::{Adversary, Class};
 use pagesieve_recorder::{Region, SourceChoice};
-use pagesieve_replayer::Scenario;
+use pagesieve_replayer::{Scenario, Start};
 
 use crate::units;
 
@@ -122,6 +122,7 @@ Examples:
   pagesieve replay idle.trace
   pagesieve replay --policy aging-literal --json *.trace
   pagesieve replay --scenario precopy --bandwidth 1Gbit --block-size 128KiB heavy.trace
+  pagesieve replay --scenario precopy --policy predictive --explain 0x1f40 heavy.trace
 
 sync: the destination starts equal and is brought up to date at each interval. precopy: it starts empty.")]
 pub(crate) struct Replay {
@@ -130,12 +131,22 @@ pub(crate) struct Replay {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
-    /// Policy: send-all, proven, aging or aging-literal
+    /// Policy: send-all, proven, aging, adaptive, predictive or aging-literal
     #[arg(long, default_value = "proven")]
     pub(crate) policy: PolicyKind,
     /// sync or precopy
     #[arg(long, default_value = "sync")]
     pub(crate) scenario: Scenario,
+    /// What the destination holds at the start: empty, checkpoint or fingerprints, the latter two as of the end of the first
+    /// epoch. Default: checkpoint for sync, empty for precopy
+    #[arg(long)]
+    pub(crate) baseline: Option<Start>,
+    /// precopy: longest pause that is planned for
+    #[arg(long, default_value = "300ms", value_parser = units::duration)]
+    pub(crate) downtime_limit: Duration,
+    /// Print the history of this guest frame: each access, its place in the dirty logs, and every verdict with its evidence
+    #[arg(long, value_name = "GFN", value_parser = units::gfn)]
+    pub(crate) explain: Option<Gfn>,
     /// Replay twice and fail unless both runs decide alike
     #[arg(long)]
     pub(crate) doublecheck: bool,

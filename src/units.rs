@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pagesieve_core::Gfn;
+
 /// Parses `256MiB`, `64KiB`, `4096`. Units are powers of 1024; `KB` and the like are powers of 1000.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
@@ -17,6 +19,15 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(format!("`{text}` is no size: write it like 64KiB or 256MiB")),
     };
     scaled(number, factor).ok_or_else(|| format!("`{text}` is no size: write it like 64KiB or 256MiB"))
+}
+
+/// Parses a guest frame number: `0x1f40` or `8000`.
+pub(crate) fn gfn(text: &str) -> Result<Gfn, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map(Gfn).map_err(|_| format!("`{text}` is no guest frame number: write it like 8000 or 0x1f40"))
 }
 
 /// Parses the size of a block: a power of two of at least a page.

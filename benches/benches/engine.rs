@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pagesieve_benches::{events, guest};
+use pagesieve_benches::{corpus, events, guest};
 use pagesieve_core::block::bytes_of;
 use pagesieve_core::{
     Action, Baseline, BlockId, BlockSummary, Config, Coverage, MemSlots, Migration, Mode, Nanos, PageBitmap, PolicyKind, Purpose,
@@ -17,14 +17,14 @@ struct Epoch {
     log: PageBitmap,
 }
 
-/// A sync after each epoch, with a driver that answers at once. Returns blocks skipped and sent.
-fn sync(header: &Header, epochs: &[Epoch]) -> (u64, u64) {
+/// A sync at each interval, with a driver that answers at once. Returns blocks skipped and sent.
+fn sync(header: &Header, epochs: &[Epoch], interval: Nanos) -> (u64, u64) {
     let mut slots = MemSlots::new();
     for &slot in &header.slots {
-        slots.insert(slot).expect("the slots of a synthetic guest are disjoint");
+        slots.insert(slot).expect("the slots of a guest are disjoint");
     }
-    let (first, rest) = epochs.split_first().expect("a synthetic guest has epochs");
-    let mode = Mode::Sync { interval: Nanos(1) };
+    let (first, rest) = epochs.split_first().expect("a recorded guest has epochs");
+    let mode = Mode::Sync { interval };
     let mut config = Config::new(Purpose::Replay, PolicyKind::Proven, mode);
     config.first_epoch = first.frame.epoch.next();
     config.start = first.frame.end;
@@ -35,13 +35,13 @@ fn sync(header: &Header, epochs: &[Epoch]) -> (u64, u64) {
         for &access in &frame.events {
             migration.handle_access(access.time, access);
         }
+        // As in a replay the log comes at the end of each epoch, asked for or not.
         migration.handle_timeout(frame.end);
+        assert!(matches!(migration.poll_action(), None | Some(Action::CloseEpoch)));
+        migration.handle_populated(frame.end, frame.epoch, &frame.populated);
+        migration.handle_dirty_log(frame.end, frame.epoch, log, Coverage::Complete);
         while let Some(action) = migration.poll_action() {
             match action {
-                Action::CloseEpoch => {
-                    migration.handle_populated(frame.end, frame.epoch, &frame.populated);
-                    migration.handle_dirty_log(frame.end, frame.epoch, log, Coverage::Complete);
-                }
                 Action::ReadBlock(block) => {
                     let summary = unread(&migration, block);
                     migration.handle_block(frame.end, block, summary);
@@ -65,15 +65,26 @@ fn unread(migration: &Migration, block: BlockId) -> BlockSummary {
     BlockSummary { zero: false, fingerprint: None, raw_len, wire_len: raw_len }
 }
 
+/// The guests: synthetic ones that are busier than real ones, and the recorded ones of the corpus.
+fn guests() -> Vec<(String, Header, Vec<Frame>)> {
+    let synthetic = [Class::Idle, Class::Mixed, Class::HeavyIo].map(|class| (format!("synthetic {class}"), guest(class)));
+    let recorded = ["mixed", "heavy-io"].map(|name| (format!("recorded {name}"), corpus(name)));
+    synthetic.into_iter().chain(recorded).map(|(name, (header, frames))| (name, header, frames)).collect()
+}
+
 fn engine(c: &mut Criterion) {
     let mut group = c.benchmark_group("engine");
-    for class in [Class::Idle, Class::Mixed, Class::HeavyIo] {
-        let (header, frames) = guest(class);
+    for (name, header, frames) in guests() {
         group.throughput(Throughput::Elements(events(&frames[1..])));
         let epochs: Vec<_> = frames.into_iter().map(|frame| Epoch { log: frame.log.all(), frame }).collect();
-        let (skipped, sent) = sync(&header, &epochs);
-        assert!(skipped > 0 && sent > 0, "{class}: {skipped} blocks skipped and {sent} sent");
-        group.bench_function(format!("sync with proof, {class}"), |b| b.iter(|| sync(&header, black_box(&epochs))));
+        for seconds in [5, 1] {
+            let interval = Nanos(seconds * Nanos::SECOND.0);
+            let (skipped, sent) = sync(&header, &epochs, interval);
+            assert!(skipped > 0 && sent > 0, "{name}: {skipped} blocks skipped and {sent} sent");
+            group.bench_function(format!("proven, sync every {seconds} s, {name}"), |b| {
+                b.iter(|| sync(&header, black_box(&epochs), interval));
+            });
+        }
     }
     group.finish();
 }

@@ -1,18 +1,35 @@
 //! Input for the benchmarks in `benches/`: always the same, and small.
 #![forbid(unsafe_code)]
 
-use pagesieve_core::{Gfn, Nanos, PageBitmap};
-use pagesieve_traces::{Class, Frame, Header, SynthConfig, synth};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
 
-/// A synthetic guest of 64 MiB that is watched for four seconds, with its header.
+use pagesieve_core::{Gfn, Nanos, PageBitmap};
+use pagesieve_traces::{Class, Frame, Header, Reader, SynthConfig, synth};
+
+/// A synthetic guest of 64 MiB that is watched for twenty seconds, with its header.
 ///
 /// # Panics
 /// Never: the parameters are in range.
 #[must_use]
 pub fn guest(class: Class) -> (Header, Vec<Frame>) {
-    let config = SynthConfig { duration: Nanos(4 * Nanos::SECOND.0), ..SynthConfig::new(class) };
+    let config = SynthConfig { duration: Nanos(20 * Nanos::SECOND.0), ..SynthConfig::new(class) };
     let frames = synth(config).expect("the parameters are in range");
     (frames.header().clone(), frames.collect())
+}
+
+/// A trace of the corpus: `idle`, `light`, `mixed` or `heavy-io`.
+///
+/// # Panics
+/// If there is no such trace, or it is damaged.
+#[must_use]
+pub fn corpus(name: &str) -> (Header, Vec<Frame>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/corpus").join(name).with_extension("trace");
+    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut reader = Reader::new(BufReader::new(file)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = reader.header().clone();
+    (header, reader.frames().map(|frame| frame.expect("the corpus is whole")).collect())
 }
 
 /// Access events of all frames.

@@ -1,6 +1,6 @@
 //! What a replay is told.
 
-use pagesieve_core::{Blocks, Config, Mode, Nanos, PolicyKind, Purpose};
+use pagesieve_core::{Blocks, Config, Gfn, Mode, Nanos, PolicyKind, Purpose};
 use pagesieve_traces::{Header, ReadError};
 
 /// What is replayed: the two ways in which memory is moved.
@@ -47,6 +47,46 @@ impl std::str::FromStr for Scenario {
     }
 }
 
+/// What the destination holds at the start of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// `empty`: fresh memory.
+    Empty,
+    /// `checkpoint`: the source's memory as it was at the end of the first frame, and the engine knows that it was then.
+    Checkpoint,
+    /// `fingerprints`: the same memory, but all that the engine knows are its fingerprints: the guest comes back to a host that
+    /// kept its old memory. It takes a trace with page summaries.
+    Fingerprints,
+}
+
+impl Start {
+    /// All of them.
+    pub const ALL: [Start; 3] = [Start::Empty, Start::Checkpoint, Start::Fingerprints];
+
+    /// The name that users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Start::Empty => "empty",
+            Start::Checkpoint => "checkpoint",
+            Start::Fingerprints => "fingerprints",
+        }
+    }
+}
+
+/// A name that no start has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such baseline; use empty, checkpoint or fingerprints")]
+pub struct UnknownStart;
+
+impl std::str::FromStr for Start {
+    type Err = UnknownStart;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStart> {
+        Self::ALL.into_iter().find(|start| start.name() == name).ok_or(UnknownStart)
+    }
+}
+
 /// Parameters of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayConfig {
@@ -69,6 +109,10 @@ pub struct ReplayConfig {
     /// Precopy: how long accesses are watched before the migration starts. `None`: the aging threshold, but at most half of
     /// the trace if its length is known. It never starts before the end of the first frame.
     pub warm_up: Option<Nanos>,
+    /// What the destination holds at the start. `None`: a checkpoint for sync, nothing for precopy.
+    pub start: Option<Start>,
+    /// The page whose history is wanted.
+    pub explain: Option<Gfn>,
 }
 
 impl Default for ReplayConfig {
@@ -83,6 +127,8 @@ impl Default for ReplayConfig {
             bandwidth: None,
             downtime_limit: Mode::DOWNTIME_LIMIT,
             warm_up: None,
+            start: None,
+            explain: None,
         }
     }
 }
@@ -101,6 +147,13 @@ impl ReplayConfig {
             min_access: self.min_access,
             ..Config::new(Purpose::Replay, self.policy, mode)
         }
+    }
+
+    pub(crate) fn start(&self) -> Start {
+        self.start.unwrap_or(match self.scenario {
+            Scenario::Sync => Start::Checkpoint,
+            Scenario::Precopy => Start::Empty,
+        })
     }
 
     /// How long accesses are watched before precopy starts.
@@ -142,6 +195,15 @@ pub enum ReplayError {
     /// The bandwidth is zero.
     #[error("replay the trace: a bandwidth of 0 moves nothing; leave it out for no limit")]
     Bandwidth,
+    /// Fingerprints are asked for, and there are none.
+    #[error(
+        "replay the trace: it has no page summaries, so nothing is known by fingerprint; record with --fingerprints, or use \
+         --baseline checkpoint"
+    )]
+    NoSummaries,
+    /// The page to explain lies in no slot.
+    #[error("replay the trace: no memory slot holds frame {0}; `pagesieve trace info` lists the slots")]
+    NoSuchPage(Gfn),
     /// The engine waits for something that never comes: a bug.
     #[error("replay the trace: the engine waits for input that never comes; this is a bug, please report it with the trace")]
     Stalled,

@@ -113,8 +113,9 @@ impl<'a> Fleet<'a> {
         let precopy = run.config.scenario == Scenario::Precopy;
         let span = |from: Option<Nanos>| from.filter(|_| precopy).map(|from| report.finished.since(from).0);
         let lost = run.shadow.lost().clone();
+        let redirty = Some(report.redirty).filter(|score| score.forecasts > 0);
         let summary = ReplaySummary {
-            schema: Schema { name: "pagesieve.replay".into(), version: "1.0".into() },
+            schema: Schema { name: "pagesieve.replay".into(), version: "1.1".into() },
             trace: self.trace.name.to_owned(),
             class: self.trace.header.class.clone(),
             policy: run.config.policy.to_string(),
@@ -132,11 +133,17 @@ impl<'a> Fleet<'a> {
                 resent: report.bytes_resent,
                 wire: report.bytes_wire,
             },
+            causes: report.causes,
+            times_sent: report.times_sent,
+            nodes: report.nodes,
             lost_pages: lost.count(),
             judged_by_content: self.source.by_content(),
             downtime: span(report.paused),
             total_time: span(Some(run.start)),
             converged: report.converged,
+            forecast: report.forecast,
+            redirty,
+            explained: run.watch.map(crate::watch::Watch::into_history),
             tracker: report.tracker,
             filter: FilterStats {
                 ebpf_enabled: self.trace.header.source == EventSource::Ebpf,

@@ -17,8 +17,9 @@ pub mod wire;
 mod run;
 mod shadow;
 mod source;
+mod watch;
 
-pub use config::{ReplayConfig, ReplayError, Scenario, TraceInfo, UnknownScenario};
+pub use config::{ReplayConfig, ReplayError, Scenario, Start, TraceInfo, UnknownScenario, UnknownStart};
 pub use fleet::{Fleet, ReplayResult};
 pub use heatmap::HeatmapBuilder;
 pub use log::{ActionLog, Digest};

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use pagesieve_core::{Action, Nanos};
+use pagesieve_core::{Action, BlockId, Nanos};
+
+use crate::wire;
 
 /// Length and hash of all actions with their times, and the lines themselves if a sink was given.
 pub struct ActionLog {
@@ -17,7 +19,7 @@ pub struct ActionLog {
 pub struct Digest {
     /// Actions.
     pub actions: u64,
-    /// FNV-1a over the lines.
+    /// A hash over times and actions. It finds differences; it withstands nobody who plans one.
     pub hash: u64,
 }
 
@@ -25,7 +27,7 @@ impl ActionLog {
     /// A log that keeps the digest only.
     #[must_use]
     pub fn new() -> Self {
-        Self { sink: None, line: Vec::new(), digest: Digest { actions: 0, hash: 0xcbf2_9ce4_8422_2325 }, error: None }
+        Self { sink: None, line: Vec::new(), digest: Digest { actions: 0, hash: 0 }, error: None }
     }
 
     /// A log that writes a line `<nanoseconds> <action>` for each action as well.
@@ -35,13 +37,18 @@ impl ActionLog {
     }
 
     pub(crate) fn push(&mut self, now: Nanos, action: &Action) {
+        self.digest.actions += 1;
+        let (code, block) = code(action);
+        let block = block.map_or(0, |block| u64::from(block.generation) << 32 | u64::from(block.index));
+        for word in [now.0, code, block] {
+            self.digest.hash = wire::mix(self.digest.hash ^ word);
+        }
+        if self.sink.is_none() {
+            return;
+        }
         self.line.clear();
         // Writing to memory cannot fail.
         let _ = writeln!(self.line, "{} {action}", now.0);
-        self.digest.actions += 1;
-        for &byte in &self.line {
-            self.digest.hash = (self.digest.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
         if let Some(sink) = &mut self.sink
             && let Err(error) = sink.write_all(&self.line)
         {
@@ -59,6 +66,22 @@ impl ActionLog {
     /// Why the sink took no more lines, if it did not.
     pub fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
+    }
+}
+
+/// An action as two numbers; what differs in print differs here.
+fn code(action: &Action) -> (u64, Option<BlockId>) {
+    match action {
+        Action::CloseEpoch => (1, None),
+        Action::ReadBlock(block) => (2, Some(*block)),
+        Action::Send { block, encoding } => (3 | (*encoding as u64) << 8, Some(*block)),
+        Action::SendZero(block) => (4, Some(*block)),
+        Action::Skip { block, reason } => (5 | (*reason as u64) << 8, Some(*block)),
+        Action::Defer { block, reason } => (6 | (*reason as u64) << 8, Some(*block)),
+        Action::Pause => (7, None),
+        Action::Resume => (8, None),
+        Action::Throttle(percent) => (9 | u64::from(*percent) << 8, None),
+        Action::Finish(report) => (10 | u64::from(report.rounds) << 8, None),
     }
 }
 

@@ -6,10 +6,11 @@
 use pagesieve_core::{Action, Baseline, BlockId, BlockSummary, Coverage, Fingerprint, Gfn, Migration, Nanos, PageBitmap, Report};
 use pagesieve_traces::Frame;
 
-use crate::config::{ReplayConfig, ReplayError, Scenario};
+use crate::config::{ReplayConfig, ReplayError, Scenario, Start};
 use crate::log::ActionLog;
 use crate::shadow::Shadow;
 use crate::source::{Source, Version};
+use crate::watch::Watch;
 use crate::wire::{self, BLOCK_HEADER, PAGE_HEADER};
 
 /// One replay in progress.
@@ -31,6 +32,7 @@ pub(crate) struct Run {
     /// Where the guest is.
     guest: Guest,
     wants_pause: bool,
+    pub(crate) watch: Option<Watch>,
 }
 
 /// A block's pages as they were read, or as they are sent.
@@ -66,11 +68,16 @@ impl Run {
         if config.bandwidth == Some(0) {
             return Err(ReplayError::Bandwidth);
         }
+        if let Some(gfn) = config.explain.filter(|&gfn| source.slots().slot_of(gfn).is_none()) {
+            return Err(ReplayError::NoSuchPage(gfn));
+        }
         let mut engine = config.engine();
         engine.first_epoch = first.epoch.next();
-        let (baseline, shadow) = match config.scenario {
-            Scenario::Sync => (Baseline::Equal { as_of: first.epoch }, Shadow::equal(source)),
-            Scenario::Precopy => (Baseline::Empty, Shadow::empty(source)),
+        let (baseline, shadow) = match config.start() {
+            Start::Empty => (Baseline::Empty, Shadow::empty(source)),
+            Start::Checkpoint => (Baseline::Equal { as_of: first.epoch }, Shadow::equal(source)),
+            Start::Fingerprints if !source.by_content() => return Err(ReplayError::NoSummaries),
+            Start::Fingerprints => (Baseline::Fingerprints, Shadow::equal(source)),
         };
         engine.start = match config.scenario {
             Scenario::Sync => first.end,
@@ -88,6 +95,7 @@ impl Run {
             rounds: 0,
             guest: Guest::Settled,
             wants_pause: false,
+            watch: config.explain.map(Watch::new),
             config,
         };
         for &access in &first.events {
@@ -95,7 +103,7 @@ impl Run {
         }
         run.migration.handle_lost(first.end, first.lost.events());
         run.migration.handle_populated(first.end, first.epoch, &first.populated);
-        if config.scenario == Scenario::Sync && source.by_content() {
+        if config.start() != Start::Empty && source.by_content() {
             run.hand_over_signatures(source);
         }
         run.pump(source);
@@ -105,7 +113,7 @@ impl Run {
         Ok(run)
     }
 
-    /// The sync before this one left its fingerprints at the source.
+    /// What the destination holds is known by its fingerprints too.
     fn hand_over_signatures(&mut self, source: &Source) {
         for index in 0..self.migration.blocks().count() {
             let block = self.migration.blocks().id(index);
@@ -129,6 +137,9 @@ impl Run {
         for &access in &frame.events {
             self.advance(access.time.min(frame.end), source);
             self.migration.handle_access(self.now, access);
+            if let Some(watch) = &mut self.watch {
+                watch.access(frame.epoch, &access);
+            }
         }
         self.migration.handle_lost(self.now, frame.lost.events());
         self.advance(frame.end, source);
@@ -151,6 +162,9 @@ impl Run {
         self.pump(source);
         let paused = self.guest == Guest::AtEnd { paused: true };
         self.guest = if paused { Guest::Still } else { Guest::Settled };
+        if let Some(watch) = &mut self.watch {
+            watch.frame(self.now, frame);
+        }
         self.migration.handle_populated(self.now, frame.epoch, &frame.populated);
         self.migration.handle_dirty_log(self.now, frame.epoch, &frame.log.all(), Coverage::Complete);
         self.pump(source);
@@ -207,8 +221,12 @@ impl Run {
     /// Does what the engine wants, until it waits for something. The wire takes one block at a time.
     fn pump(&mut self, source: &Source) {
         while self.sending.is_none() {
+            let before = self.watch.as_ref().map(|watch| self.migration.explain(watch.gfn()));
             let Some(action) = self.migration.poll_action() else { break };
             self.log.push(self.now, &action);
+            if let (Some(watch), Some(before)) = (&mut self.watch, before) {
+                watch.action(self.now, &action, &before, &self.migration);
+            }
             self.perform(action, source);
         }
         if self.config.scenario == Scenario::Sync && self.migration.rounds() > self.rounds {
@@ -254,7 +272,8 @@ impl Run {
                 }
                 self.report = Some(*report);
             }
-            Action::Skip { .. } | Action::Resume => {}
+            // A recorded guest cannot be slowed down.
+            Action::Skip { .. } | Action::Resume | Action::Throttle(_) => {}
         }
     }
 

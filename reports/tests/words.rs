@@ -105,3 +105,15 @@ fn violations_are_said_on_the_first_screen() {
     assert!(page.beside.iter().any(|line| line.contains("The check of 1 trace found violations")));
     assert_eq!(page.traces[0].violations.len(), 1);
 }
+
+#[test]
+fn the_forecast_of_writes_is_judged_in_words() {
+    let mut trace = trace("t", Some("mixed"), "ebpf", Shape::Mixed, [0, 0, 100, 0, 40, 60]);
+    let said = |trace: &TraceReport| view(vec![trace.clone()]).traces[0].answer.join(" ").replace(['\u{a0}', '\u{202f}'], " ");
+    assert!(said(&trace).contains("predictive sent 7.5 MiB again and proven 10.0 MiB: 25.0 % less."), "{}", said(&trace));
+    assert!(said(&trace).contains("off by 50 ms on average") && said(&trace).contains("by 70 ms."));
+    assert!(said(&trace).contains("it was foretold") && said(&trace).contains("It converged after"), "{}", said(&trace));
+    let predictive = trace.replays.iter_mut().find(|replay| replay.policy == "predictive").expect("it is in the sample");
+    predictive.bytes.resent = 11 << 20;
+    assert!(said(&trace).contains("more: the forecast of writes did harm here."));
+}

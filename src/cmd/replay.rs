@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use pagesieve_core::Nanos;
-use pagesieve_core::summary::ReplaySummary;
+use pagesieve_core::summary::{NodeCounts, PageMoment, ReplaySummary};
 use pagesieve_replayer::{ActionLog, ReplayConfig, ReplayResult, TraceInfo, replay, trace_length};
 
 use crate::cli::{EngineOptions, Replay};
@@ -25,7 +25,14 @@ impl EngineOptions {
 }
 
 pub(crate) fn run(options: &Replay) -> anyhow::Result<()> {
-    let config = ReplayConfig { policy: options.policy, scenario: options.scenario, ..options.engine.config() };
+    let config = ReplayConfig {
+        policy: options.policy,
+        scenario: options.scenario,
+        start: options.baseline,
+        downtime_limit: Nanos(options.downtime_limit.as_nanos() as u64),
+        explain: options.explain,
+        ..options.engine.config()
+    };
     let mut summaries = Vec::new();
     for file in &options.files {
         let run = || replay_file(file, config).with_context(|| format!("replay {}", file.display()));
@@ -102,5 +109,36 @@ fn text(summary: &ReplaySummary) -> String {
         let verdict = if summary.converged == Some(true) { "converged" } else { "did not converge by itself" };
         lines.push(format!("  migration   {:.2} s, downtime {:.1} ms, {verdict}", total as f64 / 1e9, downtime as f64 / 1e6));
     }
+    if let Some(forecast) = &summary.forecast {
+        lines.push(format!("  foretold    {forecast}"));
+    }
+    let causes = &summary.causes;
+    lines.push(format!(
+        "  sent as     {} first copies, {} written since, {} unproven, {} tried again, {} needless",
+        causes.first, causes.written, causes.unproven, causes.retried, causes.needless
+    ));
+    if summary.nodes.len() > 1 {
+        lines.extend(summary.nodes.iter().map(node));
+    }
+    if let Some(history) = &summary.explained {
+        lines.push(format!("  page {} and its block", history.gfn));
+        lines.extend(history.moments.iter().map(moment));
+    }
     lines.join("\n")
+}
+
+fn node(counts: &NodeCounts) -> String {
+    let name = counts.node.map_or("no node".to_owned(), |node| format!("node {node}"));
+    let rate = counts.blocks.skip_rate();
+    format!(
+        "  {name:<11} {:.1} % of all blocks skipped, {:.1} % of resident blocks, {} sent",
+        rate.total * 100.0,
+        rate.resident * 100.0,
+        units::show_bytes(counts.bytes_sent)
+    )
+}
+
+fn moment(moment: &PageMoment) -> String {
+    let line = format!("  {:>10.3} s  epoch {:<4} {}", moment.time.0 as f64 / 1e9, moment.epoch, moment.what);
+    moment.evidence.as_ref().map_or(line.clone(), |evidence| format!("{line}\n  {:>12}  {:<10} ({evidence})", "", ""))
 }

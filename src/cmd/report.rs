@@ -15,8 +15,6 @@ use super::verify::verify_file;
 use crate::cli::{EngineOptions, Report};
 use crate::output;
 
-const POLICIES: [PolicyKind; 4] = [PolicyKind::SendAll, PolicyKind::Proven, PolicyKind::Aging, PolicyKind::AgingLiteral];
-
 /// What a report consists of.
 const FILES: [&str; 3] = ["index.html", "summary.json", "summary.md"];
 
@@ -77,9 +75,9 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
     let header = reader.header().clone();
     let name = name_of(file);
     let mut gathered = Gathered { timeline: Timeline::default(), heatmap: HeatmapBuilder::of(&header), notes: Vec::new() };
-    let configs = Scenario::ALL
-        .into_iter()
-        .flat_map(|scenario| POLICIES.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new())));
+    let configs = Scenario::ALL.into_iter().flat_map(|scenario| {
+        PolicyKind::ALL.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new()))
+    });
     let frames = reader.frames().inspect(|frame: &Result<Frame, ReadError>| {
         if let Ok(frame) = frame {
             gathered.observe(frame);

@@ -136,10 +136,28 @@ impl PageBitmap {
         }
     }
 
+    /// Replaces the bits of a word that `mask` names by those of `bits`.
+    pub(crate) fn set_word(&mut self, at: usize, mask: u64, bits: u64) {
+        self.words[at] = self.words[at] & !mask | bits & mask;
+    }
+
     /// Adds to each word the bits that `more` gives for its number.
     pub(crate) fn merge(&mut self, more: impl Fn(usize) -> u64) {
         for (at, word) in self.words.iter_mut().enumerate() {
             *word |= more(at);
+        }
+    }
+
+    /// Changes three sets of the same length at once, word by word: `apply` gets their words and the bits that lie in the range.
+    pub(crate) fn zip3(
+        &mut self,
+        second: &mut Self,
+        third: &mut Self,
+        range: Range<u64>,
+        mut apply: impl FnMut([&mut u64; 3], u64),
+    ) {
+        for (at, mask) in masks(range, self.end) {
+            apply([&mut self.words[at], &mut second.words[at], &mut third.words[at]], mask);
         }
     }
 

@@ -123,6 +123,11 @@ impl Blocks {
         self.generation
     }
 
+    /// Gives all blocks new names, so that answers to the old ones are not taken for answers to the new.
+    pub(crate) fn rename(&mut self) {
+        self.generation += 1;
+    }
+
     /// The name of the block with this number.
     #[must_use]
     pub fn id(&self, index: u32) -> BlockId {
@@ -139,6 +144,12 @@ impl Blocks {
         let span = self.spans[at];
         let start = span.pages.0 + (u64::from(id.index - span.first) << self.shift);
         start..span.pages.1.min(start + (1 << self.shift))
+    }
+
+    /// Number of the slot that a block lies in, counted in the order of frames. The block must be one of this table.
+    #[must_use]
+    pub fn slot_of(&self, id: BlockId) -> usize {
+        self.spans.partition_point(|span| span.first <= id.index) - 1
     }
 
     /// The block that holds a frame.

@@ -263,13 +263,14 @@ impl Evidence {
     fn hold(&mut self, pages: Range<u64>, epoch: Epoch) {
         let held = epoch.0.saturating_add(1);
         self.held[pages.start as usize..pages.end as usize].fill(held);
-        for gfn in pages.map(Gfn) {
-            if held > self.written[gfn.index()] && !self.unknown.contains(gfn) {
-                self.current.insert(gfn);
-                self.presumed.remove(gfn);
-            } else {
-                self.current.remove(gfn);
-            }
+        for (at, mask) in masks(pages, self.current.end()) {
+            let first = at * 64 + mask.trailing_zeros() as usize;
+            let last = at * 64 + 63 - mask.leading_zeros() as usize;
+            let newer =
+                self.written[first..=last].iter().rev().fold(0_u64, |bits, &written| bits << 1 | u64::from(held > written));
+            let current = newer << mask.trailing_zeros() & !self.unknown.words()[at];
+            self.current.set_word(at, mask, current);
+            self.presumed.set_word(at, current, 0);
         }
     }
 
@@ -288,6 +289,12 @@ impl Evidence {
     #[must_use]
     pub fn is_unpopulated(&self, pages: Range<u64>) -> bool {
         !self.populated.meets_range(pages)
+    }
+
+    /// Pages that may hold data.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.populated.count()
     }
 
     /// What is known about a page at the source.

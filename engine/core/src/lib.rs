@@ -13,12 +13,16 @@ extern crate std;
 pub mod access;
 pub mod bitmap;
 pub mod block;
+pub mod budget;
 pub mod delta;
 pub mod evidence;
+pub mod forecast;
+pub mod history;
 pub mod memslot;
 pub mod migration;
 pub mod policy;
 pub mod ports;
+pub mod redirty;
 pub mod series;
 pub mod summary;
 pub mod tracker;
@@ -29,7 +33,11 @@ pub use bitmap::PageBitmap;
 pub use block::{BlockId, BlockSummary, Blocks, Fingerprint};
 pub use evidence::{Coverage, Evidence, PageState, SkipReason};
 pub use memslot::{Backing, MemSlot, MemSlots, SlotError};
-pub use migration::{Action, Baseline, Config, ConfigError, Encoding, Migration, Mode, Outcome, Purpose, Report};
-pub use policy::PolicyKind;
+pub use migration::{
+    Action, Baseline, Config, ConfigError, Encoding, Kept, Migration, Mode, Outcome, PageView, Purpose, Report, Throttle,
+    Unconverged,
+};
+pub use policy::{Policy, PolicyKind};
+pub use redirty::Redirty;
 pub use tracker::Tracker;
 pub use units::{Epoch, Gfn, Hva, Nanos, PAGE_SHIFT, PAGE_SIZE};

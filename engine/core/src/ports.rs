@@ -82,4 +82,13 @@ pub trait PausableGuest {
     /// # Errors
     /// The guest must then be taken as stopped: the operator has to look after it.
     fn resume(&mut self) -> Result<(), Self::Error>;
+
+    /// Lets it have this much less of its time, in percent; 0 is full speed. A guest that cannot be slowed down does nothing.
+    ///
+    /// # Errors
+    /// It goes on as it was.
+    fn throttle(&mut self, percent: u8) -> Result<(), Self::Error> {
+        let _ = percent;
+        Ok(())
+    }
 }

@@ -3,8 +3,13 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
+
+use crate::forecast::Forecast;
+use crate::redirty::RedirtyScore;
+use crate::{Epoch, Gfn, Nanos};
 
 /// Name and version of a JSON document's shape. A reader accepts every minor of its major.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +49,15 @@ pub struct ReplaySummary {
     pub skip_rate: SkipRate,
     /// Bytes.
     pub bytes: ByteCounts,
+    /// Why blocks were sent, counted at each sending.
+    #[serde(default)]
+    pub causes: SendCauses,
+    /// Pages by how often they were sent: never, once, and so on; the eighth number is of those sent seven times or more.
+    #[serde(default)]
+    pub times_sent: Vec<u64>,
+    /// Blocks and bytes by NUMA node of the guest.
+    #[serde(default)]
+    pub nodes: Vec<NodeCounts>,
     /// Pages that the engine called current at the destination although they were not: distinct frames over all rounds.
     pub lost_pages: u64,
     /// True if lost pages were judged by page content; false if only by the dirty log, because the trace has no summaries.
@@ -52,12 +66,43 @@ pub struct ReplaySummary {
     pub downtime: Option<u64>,
     /// Time of the whole migration in nanoseconds; precopy only.
     pub total_time: Option<u64>,
-    /// True if precopy reached its downtime limit by itself; false if the trace ended or the rounds ran out first.
+    /// True if precopy reached its downtime limit by itself; false if the trace ended, the rounds ran out or nothing got less.
     pub converged: Option<bool>,
+    /// What was foretold when precopy began, from the epochs before.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
+    /// How good the forecasts of writes were; `predictive` only.
+    #[serde(default)]
+    pub redirty: Option<RedirtyScore>,
+    /// What happened to the page that was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<PageHistory>,
     /// What the page tracker would have answered at the end, in the seed's words.
     pub tracker: TrackerStats,
     /// What the seed's delta-sync manager reports.
     pub filter: FilterStats,
+}
+
+/// The history of one page in a replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageHistory {
+    /// The guest frame number.
+    pub gfn: Gfn,
+    /// What happened, in the order of time.
+    pub moments: Vec<PageMoment>,
+}
+
+/// A moment in the history of a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageMoment {
+    /// When, in nanoseconds since the start of the recording.
+    pub time: Nanos,
+    /// The epoch that was open.
+    pub epoch: Epoch,
+    /// An access, its part in a dirty log, or the verdict on its block.
+    pub what: String,
+    /// For a verdict: what was known about the page just before.
+    pub evidence: Option<String>,
 }
 
 /// Verdicts on blocks.
@@ -100,6 +145,46 @@ impl SkipCounts {
     }
 }
 
+/// Why blocks were sent, each time they were. The first that applies counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendCauses {
+    /// The attempt before failed.
+    pub retried: u64,
+    /// The destination never held some page of it.
+    pub first: u64,
+    /// A page was written since.
+    pub written: u64,
+    /// An incomplete dirty log could not say that no page was written since.
+    pub unproven: u64,
+    /// There was a proof that it need not be sent, and the policy did not care: only `send-all` has these.
+    pub needless: u64,
+}
+
+/// Blocks and bytes of one NUMA node of the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCounts {
+    /// The node; `None` for memory whose node is not known.
+    pub node: Option<u16>,
+    /// Its pages.
+    pub pages: u64,
+    /// Verdicts on its blocks.
+    pub blocks: BlockCounts,
+    /// Guest memory of its blocks that were sent, in bytes.
+    pub bytes_sent: u64,
+    /// Of these, bytes of pages that had been sent before.
+    pub bytes_resent: u64,
+}
+
+impl NodeCounts {
+    /// Adds the counts of another node.
+    pub fn add(&mut self, other: &NodeCounts) {
+        self.pages += other.pages;
+        self.blocks.add(&other.blocks);
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_resent += other.bytes_resent;
+    }
+}
+
 /// Skipped blocks as a share of all blocks, from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SkipRate {
@@ -110,6 +195,20 @@ pub struct SkipRate {
 }
 
 impl BlockCounts {
+    /// Adds other verdicts.
+    pub fn add(&mut self, other: &BlockCounts) {
+        self.total += other.total;
+        self.resident += other.resident;
+        self.sent += other.sent;
+        self.skipped.unpopulated += other.skipped.unpopulated;
+        self.skipped.zero += other.skipped.zero;
+        self.skipped.unchanged += other.skipped.unchanged;
+        self.skipped.same_content += other.skipped.same_content;
+        self.skipped.presumed_unused += other.skipped.presumed_unused;
+        self.skipped_resident += other.skipped_resident;
+        self.deferred += other.deferred;
+    }
+
     /// The rates that follow from the counts; 0 where there was nothing to count.
     #[must_use]
     pub fn skip_rate(&self) -> SkipRate {
@@ -130,7 +229,7 @@ pub struct ByteCounts {
     pub guest: u64,
     /// Guest memory of all blocks sent, before encoding.
     pub sent: u64,
-    /// Of these, bytes of blocks that had been sent before.
+    /// Of these, bytes of pages that had been sent before.
     pub resent: u64,
     /// Bytes on the wire: after zero test, delta and compression, with block headers.
     pub wire: u64,
@@ -196,7 +295,7 @@ pub struct VerifySummary {
     /// Pages that each policy would have lost.
     pub lost_pages: BTreeMap<String, u64>,
     /// What is wrong, a line each, the first of its kind only.
-    pub violations: alloc::vec::Vec<String>,
+    pub violations: Vec<String>,
     /// True if there is no violation.
     pub ok: bool,
 }

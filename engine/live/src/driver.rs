@@ -123,6 +123,11 @@ where
                 }
             },
             Action::Resume => self.guest.resume().map_err(|error| RunError::Resume(error.to_string()))?,
+            Action::Throttle(percent) => {
+                if let Err(error) = self.guest.throttle(percent) {
+                    self.observer.trouble(self.clock.now(), "slow the guest down", &error);
+                }
+            }
             Action::ReadBlock(block) => self.read(migration, block, bytes),
             Action::Send { block, .. } => {
                 let result = self.destination.put(migration.blocks().pages(block), bytes).await;

@@ -101,7 +101,7 @@ impl Counts {
     }
 }
 
-fn reason_name(reason: UnknownReason) -> &'static str {
+pub(crate) fn reason_name(reason: UnknownReason) -> &'static str {
     match reason {
         UnknownReason::Unarmed => "unarmed",
         UnknownReason::OtherMapper => "other_mapper",

@@ -1,5 +1,6 @@
 //! The report as sentences and formatted numbers. HTML and Markdown both show this view, so they cannot disagree.
 
+mod migration;
 mod overview;
 mod trace;
 
@@ -14,6 +15,8 @@ use crate::format;
 
 /// The policy whose skips are all proven.
 pub const PROVEN: &str = "proven";
+/// The policy that forecasts writes.
+pub const PREDICTIVE: &str = "predictive";
 /// The seed's rule word for word.
 pub const LITERAL: &str = "aging-literal";
 

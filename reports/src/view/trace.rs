@@ -155,6 +155,7 @@ fn answer(trace: &TraceReport) -> Vec<String> {
             format::percent(literal.skip_rate.total)
         ));
     }
+    lines.extend(super::migration::sentences(trace));
     lines
 }
 

@@ -1,13 +1,16 @@
 //! What a migration asks its driver to do.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Nanos;
 use crate::block::BlockId;
 use crate::evidence::SkipReason;
+use crate::forecast::Forecast;
 use crate::policy::DeferReason;
-use crate::summary::{BlockCounts, TrackerStats};
+use crate::redirty::RedirtyScore;
+use crate::summary::{BlockCounts, NodeCounts, SendCauses, TrackerStats};
 
 /// One thing for the driver to do, or to take note of.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +47,9 @@ pub enum Action {
     Pause,
     /// Let the guest go on at the source: the migration failed.
     Resume,
+    /// Let the guest have this much less of its time, in percent; 0 lets it run freely again. A guest that cannot be slowed
+    /// down goes on as it is: nothing depends on it but whether precopy converges.
+    Throttle(u8),
     /// It is over. No action follows.
     Finish(Box<Report>),
 }
@@ -64,16 +70,20 @@ pub enum Outcome {
     Completed,
     /// A block could not be sent. The guest runs at the source.
     BlockFailed(BlockId),
+    /// The rest does not get small enough, and the configuration says to give up then. The guest runs at the source.
+    NotConverging,
     /// The driver gave up. The guest runs at the source.
     Aborted,
 }
 
 /// What a migration did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
-    /// Completed rounds.
+    /// Attempts: 1, and 1 more for each retry.
+    pub attempts: u32,
+    /// Completed rounds of the last attempt.
     pub rounds: u32,
     /// Verdicts on blocks.
     pub blocks: BlockCounts,
@@ -83,10 +93,22 @@ pub struct Report {
     pub bytes_skipped_unread: u64,
     /// Guest memory of all blocks sent, in bytes.
     pub bytes_sent: u64,
-    /// Of these, bytes of blocks that had been sent before.
+    /// Of these, bytes of pages that had been sent before.
     pub bytes_resent: u64,
     /// Bytes on the wire, as `handle_sent` said.
     pub bytes_wire: u64,
+    /// Why blocks were sent.
+    pub causes: SendCauses,
+    /// Pages by how often they were sent: never, once, and so on; the eighth number is of those sent seven times or more.
+    pub times_sent: Vec<u64>,
+    /// Blocks and bytes by NUMA node of the guest.
+    pub nodes: Vec<NodeCounts>,
+    /// Precopy: what was foretold when the first round began, if the guest had been watched for an epoch by then.
+    pub forecast: Option<Forecast>,
+    /// How good the forecasts of writes were, if the policy asked for them.
+    pub redirty: RedirtyScore,
+    /// Precopy: by how many percent the guest was asked to slow down at most.
+    pub throttle: u8,
     /// Precopy: true if the rest fitted the downtime limit; false if the rounds ran out or the driver asked for the handover.
     pub converged: Option<bool>,
     /// When the guest was paused.
@@ -112,6 +134,7 @@ impl fmt::Display for Action {
             Self::Defer { block, reason } => write!(f, "defer {block} {reason:?}"),
             Self::Pause => f.write_str("pause"),
             Self::Resume => f.write_str("resume"),
+            Self::Throttle(percent) => write!(f, "throttle {percent}"),
             Self::Finish(report) => write!(f, "finish {:?} rounds={} wire={}", report.outcome, report.rounds, report.bytes_wire),
         }
     }

@@ -16,7 +16,8 @@ pub enum Mode {
     },
     /// Moves a guest: a full round, then rounds of what was written meanwhile, then a pause and the rest.
     Precopy {
-        /// Bytes per second that the wire takes; `None` if it is no limit. Used to foretell the downtime only.
+        /// Bytes per second that the wire takes, as far as it is known beforehand. It foretells times until a round has been
+        /// measured; it limits nothing. `None`: what nobody measured counts as fast enough.
         bandwidth: Option<u64>,
         /// Pause when the rest can be sent in this time.
         downtime_limit: Nanos,
@@ -41,15 +42,56 @@ impl Mode {
     }
 }
 
+/// What becomes of a precopy that does not converge: the rounds ran out, or nothing gets less any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unconverged {
+    /// Pause the guest all the same, however long the rest takes.
+    HandOver,
+    /// Leave the guest at the source: [`Outcome::NotConverging`](super::Outcome::NotConverging).
+    GiveUp,
+}
+
+/// How a guest that outruns the wire is slowed down, in percent of its time. The driver says whether the guest can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// The first request.
+    pub first: u8,
+    /// How much more at each further standstill.
+    pub step: u8,
+    /// The limit; at most 99.
+    pub most: u8,
+}
+
+impl Throttle {
+    /// What QEMU's auto-converge starts from: 20 %, then 10 % more, up to 99 %.
+    pub const QEMU: Throttle = Throttle { first: 20, step: 10, most: 99 };
+}
+
 /// What the destination holds at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Baseline {
     /// Fresh memory: zero everywhere.
     Empty,
-    /// The source's memory as it was when this epoch ended. It may be the first epoch, which is still open at the start.
+    /// The source's memory as it was when this epoch ended: a replica, or a checkpoint since which the guest was tracked. It may
+    /// be the first epoch, which is still open at the start.
     Equal {
         /// The epoch.
         as_of: Epoch,
+    },
+    /// Memory that only its fingerprints tell about, such as what a host kept of a guest that comes back. They follow by
+    /// [`handle_baseline`](super::Migration::handle_baseline); a block without one counts as unknown.
+    Fingerprints,
+}
+
+/// What the destination still holds when a failed migration is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Everything that it acknowledged.
+    Everything,
+    /// Nothing that is known.
+    Nothing {
+        /// True if it is fresh memory that reads as zero.
+        empty: bool,
     },
 }
 
@@ -87,10 +129,16 @@ pub struct Config {
     pub retry_delay: Nanos,
     /// Blocks sent and not acknowledged at most.
     pub max_in_flight: usize,
+    /// Sync: rounds in a row that a block may be left for later. In precopy the handover ends all waiting.
+    pub max_deferrals: u32,
+    /// Precopy: what to do if it does not converge.
+    pub unconverged: Unconverged,
+    /// Precopy: whether the guest may be slowed down first. `None`: it may not.
+    pub throttle: Option<Throttle>,
 }
 
 impl Config {
-    /// The seed's defaults for this mode.
+    /// The seed's defaults for this mode. A live migration that does not converge is given up, a replayed one handed over.
     #[must_use]
     pub fn new(purpose: Purpose, policy: PolicyKind, mode: Mode) -> Self {
         Self {
@@ -105,6 +153,9 @@ impl Config {
             attempts: 3,
             retry_delay: Nanos::SECOND,
             max_in_flight: 64,
+            max_deferrals: 3,
+            unconverged: if purpose == Purpose::Live { Unconverged::GiveUp } else { Unconverged::HandOver },
+            throttle: None,
         }
     }
 }
@@ -115,19 +166,16 @@ pub enum ConfigError {
     /// The blocks cannot be numbered.
     Geometry(GeometryError),
     /// The policy would lose pages of a real guest.
-    Unsound(PolicyKind),
+    Unsound,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Geometry(error) => error.fmt(f),
-            Self::Unsound(policy) => {
-                write!(
-                    f,
-                    "policy {policy} skips pages without proof and would lose data; replay a trace with it, or use proven or aging"
-                )
-            }
+            Self::Unsound => f.write_str(
+                "this policy skips pages without proof and would lose data; replay a trace with it, or use proven or predictive",
+            ),
         }
     }
 }

@@ -3,9 +3,10 @@
 use alloc::vec;
 
 use super::flight::{BlockState, Flight};
-use super::{Migration, Mode, Outcome, Phase};
+use super::{Kept, Migration, Mode, Outcome, Phase};
 use crate::block::{BlockId, BlockSummary, Blocks, GeometryError};
 use crate::evidence::Coverage;
+use crate::policy::Observed;
 use crate::{Access, Epoch, MemSlots, Nanos, PageBitmap};
 
 impl Migration {
@@ -19,16 +20,37 @@ impl Migration {
     /// tell, and a log that depends on events must be called partial.
     pub fn handle_lost(&mut self, now: Nanos, count: u64) {
         self.pass(now);
-        self.totals.lost_events += count;
+        self.accounts.lost_events = self.accounts.lost_events.saturating_add(count);
     }
 
     /// An epoch was closed; see [`Evidence::handle_dirty_log`](crate::evidence::Evidence::handle_dirty_log). May come unasked.
     pub fn handle_dirty_log(&mut self, now: Nanos, epoch: Epoch, log: &PageBitmap, coverage: Coverage) {
         self.pass(now);
+        let open = self.evidence.open_epoch();
         self.evidence.handle_dirty_log(epoch, log, coverage);
+        if self.evidence.open_epoch() != open {
+            self.learn(log, coverage);
+        }
         if matches!(self.phase, Phase::Closing { asked: true }) {
             self.epoch_closed();
         }
+    }
+
+    /// What an epoch's log says about the epochs to come.
+    fn learn(&mut self, log: &PageBitmap, coverage: Coverage) {
+        self.pace.begin_epoch(self.now);
+        if coverage == Coverage::Partial {
+            return;
+        }
+        if self.policy.wants_redirty() {
+            self.redirty.record(self.now, log);
+        }
+        let resident = self.evidence.resident();
+        let tuning = self.policy.tune(&Observed { log, span: self.pace.last_span(), resident });
+        if let Some(threshold) = tuning.aging_threshold {
+            self.tracker.set_aging_threshold(threshold);
+        }
+        self.block_size = tuning.block_size.unwrap_or(self.block_size);
     }
 
     /// Which pages hold data, as it was when `epoch` ended: the open epoch, before its dirty log is handed over, or at the start
@@ -48,15 +70,22 @@ impl Migration {
         if *slots == self.slots {
             return Ok(());
         }
-        self.blocks = Blocks::new(slots, self.config.block_size, self.blocks.generation() + 1)?;
+        self.blocks = Blocks::new(slots, self.blocks.block_size(), self.blocks.generation() + 1)?;
         self.tracker.grow(slots.frame_end());
+        if self.policy.wants_redirty() {
+            self.redirty.grow(slots.frame_end());
+        }
+        self.accounts.set_slots(slots);
         for slot in slots.iter().filter(|slot| !self.slots.iter().any(|old| old == *slot)) {
             let pages = slot.base.0..slot.end().0;
             self.evidence.forget(pages.clone());
-            self.tracker.forget(pages);
+            self.tracker.forget(pages.clone());
+            self.redirty.forget(pages);
         }
         self.slots = slots.clone();
         self.states = vec![BlockState::default(); self.blocks.count() as usize];
+        self.there = vec![None; self.blocks.count() as usize];
+        self.order.clear();
         // What was on its way is in doubt since it was sent, so it will be judged as not held.
         self.flight = Flight::default();
         if let Phase::Round { next, .. } = &mut self.phase {
@@ -69,8 +98,8 @@ impl Migration {
     /// `same_content` and `zero` from the first round on.
     pub fn handle_baseline(&mut self, block: BlockId, summary: &BlockSummary) {
         let pages = self.blocks.pages(block);
-        if let Some(state) = self.states.get_mut(block.index as usize).filter(|_| !pages.is_empty()) {
-            state.there = summary.fingerprint;
+        if let Some(there) = self.there.get_mut(block.index as usize).filter(|_| !pages.is_empty()) {
+            *there = summary.fingerprint;
             if summary.zero {
                 self.evidence.set_zero_there(pages);
             }
@@ -110,13 +139,43 @@ impl Migration {
         self.fail(Outcome::Aborted);
     }
 
+    /// Begins another attempt after one that failed, with all that is known. Blocks that were acknowledged need not be sent
+    /// again unless they are written, as long as the destination kept them: `destination` says what it holds now. Nothing of the
+    /// attempt before may reach the destination any more; answers to it are ignored, as blocks have new names. Returns false, and
+    /// does nothing, if the last attempt is not over or did not fail.
+    pub fn retry(&mut self, now: Nanos, destination: Kept) -> bool {
+        if !matches!(self.phase, Phase::Done { failed: true }) {
+            return false;
+        }
+        self.pass(now);
+        self.blocks.rename();
+        if let Kept::Nothing { empty } = destination {
+            self.evidence.set_destination_lost(empty);
+            self.there.fill(None);
+        }
+        self.attempts += 1;
+        self.rounds = 0;
+        self.handover = false;
+        self.converged = None;
+        self.pace.restart();
+        self.phase = match self.config.mode {
+            Mode::Sync { .. } => Phase::Closing { asked: false },
+            Mode::Precopy { .. } => Phase::Waiting { until: self.now, close: false },
+        };
+        true
+    }
+
     pub(super) fn fail(&mut self, outcome: Outcome) {
-        if matches!(self.phase, Phase::Ending { .. } | Phase::Done) {
+        if matches!(self.phase, Phase::Ending { .. } | Phase::Done { .. }) {
             return;
         }
         // A pause that was asked for may have happened although its answer never came.
         let resume = self.paused.is_some() || matches!(self.phase, Phase::Pausing { asked: true });
         self.flight = Flight::default();
+        if self.pace.throttle > 0 {
+            self.pace.throttle = 0;
+            self.say_throttle = true;
+        }
         self.phase = Phase::Ending { outcome, resume };
     }
 
@@ -129,5 +188,6 @@ impl Migration {
 
     pub(super) fn pass(&mut self, now: Nanos) {
         self.now = self.now.max(now);
+        self.pace.watch(self.now);
     }
 }

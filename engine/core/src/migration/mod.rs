@@ -1,9 +1,13 @@
 //! The migration itself: which block is read, sent, skipped or deferred, and when the guest is paused.
 
+mod accounts;
 mod action;
 mod config;
+mod convergence;
+mod explain;
 mod flight;
 mod input;
+mod learnt;
 mod round;
 mod transfer;
 
@@ -12,14 +16,18 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 pub use action::{Action, Encoding, Outcome, Report};
-pub use config::{Baseline, Config, ConfigError, Mode, Purpose};
+pub use config::{Baseline, Config, ConfigError, Kept, Mode, Purpose, Throttle, Unconverged};
+pub use explain::PageView;
 
-use crate::block::Blocks;
+use crate::block::{Blocks, Fingerprint};
 use crate::evidence::Evidence;
+use crate::forecast::Forecast;
 use crate::policy::Policy;
-use crate::summary::BlockCounts;
+use crate::redirty::Redirty;
 use crate::tracker::Tracker;
 use crate::{Epoch, MemSlots, Nanos};
+use accounts::Accounts;
+use convergence::Pace;
 use flight::{BlockState, Flight};
 
 /// A sync or a precopy migration as a state machine without I/O.
@@ -39,13 +47,14 @@ use flight::{BlockState, Flight};
 /// - A dirty log holds everything its epoch cannot prove clean, or is called partial. Logs may come unasked.
 /// - The bytes of a block are read between [`Action::ReadBlock`] and [`handle_block`](Self::handle_block), and those very bytes
 ///   are sent. A paused guest's memory and slots do not change until [`Action::Resume`].
+/// - What is sent of the same pages reaches the destination in the order in which it was sent.
 /// - [`handle_acked`](Self::handle_acked) means that the destination has applied the block.
 ///
 /// What it gets: when [`Action::Finish`] says [`Outcome::Completed`], the destination holds the paused guest's memory, for every
-/// policy that [`is_sound`](crate::policy::PolicyKind::is_sound). On any other outcome the guest runs at the source.
+/// policy that [`is_sound`](crate::policy::PolicyKind::is_sound). On any other outcome the guest runs at the source, nothing is
+/// forgotten, and [`retry`](Self::retry) begins another attempt.
 ///
-/// Accesses only write into arrays: there is no allocation per event. A round judges each block once, and looks at each of
-/// its pages.
+/// Accesses only write into arrays: there is no allocation per event. A round judges each block once, by words of bits.
 #[derive(Debug)]
 pub struct Migration {
     config: Config,
@@ -54,16 +63,27 @@ pub struct Migration {
     blocks: Blocks,
     evidence: Evidence,
     tracker: Tracker,
+    redirty: Redirty,
     states: Vec<BlockState>,
+    /// Fingerprints of the blocks that the destination certainly holds.
+    there: Vec<Option<Fingerprint>>,
+    /// The order of the blocks in this round, if it is not that of their numbers.
+    order: Vec<u32>,
+    /// The block size that the policy wants from the next round on.
+    block_size: u64,
     flight: Flight,
     phase: Phase,
+    pace: Pace,
+    forecast: Option<Forecast>,
     now: Nanos,
     /// True while the guest stands still for the handover.
     paused: Option<Nanos>,
     handover: bool,
     converged: Option<bool>,
+    attempts: u32,
     rounds: u32,
-    totals: Totals,
+    say_throttle: bool,
+    accounts: Accounts,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,25 +92,14 @@ enum Phase {
     Waiting { until: Nanos, close: bool },
     /// The dirty log is wanted.
     Closing { asked: bool },
-    /// Blocks are judged in order; `next` is the number of the first that was not.
+    /// Blocks are judged in order; `next` is the place of the first that was not.
     Round { next: u32, sent: u64 },
     /// The guest is to be paused.
     Pausing { asked: bool },
     /// What is left to say.
     Ending { outcome: Outcome, resume: bool },
     /// Everything was said.
-    Done,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    blocks: BlockCounts,
-    skipped_unread: u64,
-    bytes_skipped_unread: u64,
-    bytes_sent: u64,
-    bytes_resent: u64,
-    bytes_wire: u64,
-    lost_events: u64,
+    Done { failed: bool },
 }
 
 impl Migration {
@@ -100,8 +109,21 @@ impl Migration {
     /// Refuses a block size that is no power of two of at least one page, slots beyond [`Blocks::MAX_FRAMES`], and for
     /// [`Purpose::Live`] a policy that skips without proof.
     pub fn new(config: Config, slots: MemSlots, baseline: Baseline) -> Result<Self, ConfigError> {
-        if config.purpose == Purpose::Live && !config.policy.is_sound() {
-            return Err(ConfigError::Unsound(config.policy));
+        Self::with_policy(config, slots, baseline, config.policy.build())
+    }
+
+    /// The same with a policy of one's own; the one that the configuration names is not used.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_policy(
+        config: Config,
+        slots: MemSlots,
+        baseline: Baseline,
+        policy: Box<dyn Policy>,
+    ) -> Result<Self, ConfigError> {
+        if config.purpose == Purpose::Live && !policy.is_sound() {
+            return Err(ConfigError::Unsound);
         }
         let blocks = Blocks::new(&slots, config.block_size, 0)?;
         let mut evidence = Evidence::new(&slots, config.first_epoch, baseline == Baseline::Empty);
@@ -113,16 +135,24 @@ impl Migration {
             Mode::Precopy { .. } => Phase::Waiting { until: config.start, close: false },
         };
         Ok(Self {
-            policy: config.policy.build(),
+            redirty: Redirty::new(if policy.wants_redirty() { slots.frame_end() } else { 0 }),
+            policy,
             tracker: Tracker::new(slots.frame_end(), config.aging_threshold, config.min_access),
             states: vec![BlockState::default(); blocks.count() as usize],
+            there: vec![None; blocks.count() as usize],
+            order: Vec::new(),
+            block_size: config.block_size,
             flight: Flight::default(),
+            pace: Pace::default(),
+            forecast: None,
             now: Nanos(0),
             paused: None,
             handover: false,
             converged: None,
+            attempts: 1,
             rounds: 0,
-            totals: Totals::default(),
+            say_throttle: false,
+            accounts: Accounts::new(&slots),
             config,
             slots,
             blocks,
@@ -133,6 +163,9 @@ impl Migration {
 
     /// The next thing to do, or `None` if input is needed first.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if core::mem::take(&mut self.say_throttle) {
+            return Some(Action::Throttle(self.pace.throttle));
+        }
         loop {
             match self.phase {
                 Phase::Waiting { until, .. } if self.now < until => return None,
@@ -146,7 +179,7 @@ impl Migration {
                     self.phase = Phase::Pausing { asked: true };
                     return Some(Action::Pause);
                 }
-                Phase::Closing { asked: true } | Phase::Pausing { asked: true } | Phase::Done => return None,
+                Phase::Closing { asked: true } | Phase::Pausing { asked: true } | Phase::Done { .. } => return None,
                 Phase::Round { .. } => {
                     if let Some(action) = self.round_action() {
                         return Some(action);
@@ -161,7 +194,7 @@ impl Migration {
                     return Some(Action::Resume);
                 }
                 Phase::Ending { outcome, resume: false } => {
-                    self.phase = Phase::Done;
+                    self.phase = Phase::Done { failed: outcome != Outcome::Completed };
                     return Some(Action::Finish(Box::new(self.report(outcome))));
                 }
             }
@@ -182,7 +215,7 @@ impl Migration {
     /// True once [`Action::Finish`] was given.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        matches!(self.phase, Phase::Done)
+        matches!(self.phase, Phase::Done { .. })
     }
 
     /// Rounds completed.
@@ -229,19 +262,27 @@ impl Migration {
     /// What was done so far, as if it ended now with this outcome.
     #[must_use]
     pub fn report(&self, outcome: Outcome) -> Report {
+        let total = self.accounts.total();
         Report {
             outcome,
+            attempts: self.attempts,
             rounds: self.rounds,
-            blocks: self.totals.blocks,
-            skipped_unread: self.totals.skipped_unread,
-            bytes_skipped_unread: self.totals.bytes_skipped_unread,
-            bytes_sent: self.totals.bytes_sent,
-            bytes_resent: self.totals.bytes_resent,
-            bytes_wire: self.totals.bytes_wire,
+            blocks: total.blocks,
+            skipped_unread: self.accounts.skipped_unread,
+            bytes_skipped_unread: self.accounts.bytes_skipped_unread,
+            bytes_sent: total.bytes_sent,
+            bytes_resent: total.bytes_resent,
+            bytes_wire: self.accounts.bytes_wire,
+            causes: self.accounts.causes,
+            times_sent: self.accounts.times_sent.histogram(&self.slots),
+            nodes: self.accounts.nodes().to_vec(),
+            forecast: self.forecast,
+            redirty: self.redirty.score(),
+            throttle: self.pace.most_throttle(),
             converged: self.converged,
             paused: self.paused,
             finished: self.now,
-            lost_events: self.totals.lost_events,
+            lost_events: self.accounts.lost_events,
             tracker: self.tracker.stats(&self.slots, self.now),
         }
     }

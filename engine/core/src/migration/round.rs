@@ -1,11 +1,13 @@
 //! Rounds: when one begins and ends, and what becomes of each block in it.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::flight::Sent;
+use super::flight::{BlockState, Sent};
 use super::{Action, Migration, Mode, Outcome, Phase};
 use crate::Nanos;
-use crate::block::{BlockId, bytes_of};
+use crate::block::{BlockId, Blocks, bytes_of};
 use crate::evidence::SkipReason;
 use crate::policy::{BlockView, Verdict};
 
@@ -21,36 +23,65 @@ impl Migration {
         if self.handover {
             return self.begin_pause(false);
         }
-        if let Mode::Precopy { bandwidth, downtime_limit, max_rounds } = self.config.mode {
-            if fits(self.rest(), bandwidth, downtime_limit) {
-                return self.begin_pause(true);
-            }
-            if self.rounds >= max_rounds {
-                return self.begin_pause(false);
-            }
+        match self.config.mode {
+            Mode::Precopy { downtime_limit, max_rounds, .. } => self.weigh(downtime_limit, max_rounds),
+            Mode::Sync { .. } => self.begin_round(),
         }
-        self.begin_round();
     }
 
     pub(super) fn begin_round(&mut self) {
+        if self.block_size != self.blocks.block_size() {
+            self.cut_anew();
+        }
         for state in &mut self.states {
             state.failures = 0;
         }
+        self.plan_round();
+        self.pace.begin_round(self.now);
+        self.put_in_order();
         self.phase = Phase::Round { next: 0, sent: 0 };
     }
 
-    /// Bytes that a last round would have to send now.
-    fn rest(&self) -> u64 {
-        (0..self.blocks.count())
-            .map(|index| self.blocks.pages(self.blocks.id(index)))
-            .filter(|pages| matches!(self.judge(pages.clone()), Verdict::Read | Verdict::Defer(_)))
-            .map(|pages| bytes_of(&pages))
-            .sum()
+    /// Cuts the memory into blocks of another size. Between two rounds nothing is on its way, so only what is remembered block
+    /// by block is lost: the fingerprints.
+    fn cut_anew(&mut self) {
+        match Blocks::new(&self.slots, self.block_size, self.blocks.generation() + 1) {
+            Ok(blocks) => {
+                self.blocks = blocks;
+                self.states = vec![BlockState::default(); self.blocks.count() as usize];
+                self.there = vec![None; self.blocks.count() as usize];
+            }
+            Err(_) => self.block_size = self.blocks.block_size(),
+        }
     }
 
-    fn judge(&self, pages: Range<u64>) -> Verdict {
-        let proof = self.evidence.proof(pages.clone());
-        self.policy.judge(&BlockView { pages, proof, tracker: &self.tracker, now: self.now })
+    fn put_in_order(&mut self) {
+        self.order.clear();
+        let rank = |index: u32| {
+            let pages = self.blocks.pages(self.blocks.id(index));
+            self.policy.rank(&self.view(pages)).map(|rank| (rank, index))
+        };
+        let ranks: Option<Vec<_>> = (0..self.blocks.count()).map(rank).collect();
+        if let Some(mut ranks) = ranks {
+            ranks.sort_unstable();
+            self.order.extend(ranks.into_iter().map(|(_, index)| index));
+        }
+    }
+
+    fn view(&self, pages: Range<u64>) -> BlockView<'_> {
+        BlockView {
+            proof: self.evidence.proof(pages.clone()),
+            pages,
+            tracker: &self.tracker,
+            redirty: &self.redirty,
+            now: self.now,
+            handover_ahead: matches!(self.config.mode, Mode::Precopy { .. }),
+            round_time: self.pace.round_time,
+        }
+    }
+
+    pub(super) fn judge(&self, pages: Range<u64>) -> Verdict {
+        self.policy.judge(&self.view(pages))
     }
 
     /// The next action of the round in progress, if there is one now.
@@ -73,7 +104,7 @@ impl Migration {
         if *next == self.blocks.count() {
             return None;
         }
-        let block = self.blocks.id(*next);
+        let block = self.blocks.id(self.order.get(*next as usize).copied().unwrap_or(*next));
         *next += 1;
         Some(self.first_verdict(block))
     }
@@ -84,6 +115,7 @@ impl Migration {
     }
 
     fn read(&mut self, block: BlockId) -> Action {
+        self.states[block.index as usize].deferrals = 0;
         self.flight.reading = Some((block, self.evidence.closed_epoch()));
         Action::ReadBlock(block)
     }
@@ -91,18 +123,24 @@ impl Migration {
     /// What can be said about a block before it is read.
     fn first_verdict(&mut self, block: BlockId) -> Action {
         let pages = self.blocks.pages(block);
-        match self.judge(pages.clone()) {
-            Verdict::Skip(proof) => self.skip_unread(block, pages, proof.reason()),
-            Verdict::PresumeUnused if !self.config.policy.is_sound() => {
-                self.skip_unread(block, pages, SkipReason::PresumedUnused)
+        let verdict = self.judge(pages.clone());
+        if let Verdict::Skip(proof) = verdict {
+            // The proof says whether there is any data.
+            let resident = proof.reason() != SkipReason::Unpopulated;
+            return self.skip_unread(block, &pages, proof.reason(), resident);
+        }
+        let resident = !self.evidence.is_unpopulated(pages.clone());
+        match verdict {
+            Verdict::PresumeUnused if !self.policy.is_sound() => {
+                self.skip_unread(block, &pages, SkipReason::PresumedUnused, resident)
             }
-            Verdict::Defer(reason) if self.paused.is_none() => {
-                self.count(&pages);
-                self.totals.blocks.deferred += 1;
+            Verdict::Defer(reason) if self.may_wait(block) => {
+                self.states[block.index as usize].deferrals += 1;
+                self.accounts.deferred(self.blocks.slot_of(block), resident);
                 Action::Defer { block, reason }
             }
-            _ if self.policy.looks_at_content() && self.evidence.is_unpopulated(pages.clone()) => {
-                self.count_skip(&pages, SkipReason::Zero);
+            _ if self.policy.looks_at_content() && !resident => {
+                self.accounts.skipped(self.blocks.slot_of(block), resident, SkipReason::Zero);
                 let epoch = self.evidence.closed_epoch();
                 self.launch(block, Sent { epoch, zero: true, fingerprint: None });
                 Action::SendZero(block)
@@ -111,32 +149,23 @@ impl Migration {
         }
     }
 
-    fn skip_unread(&mut self, block: BlockId, pages: Range<u64>, reason: SkipReason) -> Action {
-        self.totals.skipped_unread += 1;
-        self.totals.bytes_skipped_unread += bytes_of(&pages);
-        self.count_skip(&pages, reason);
+    /// In the last round nothing waits, and a replica may lag only so far.
+    fn may_wait(&self, block: BlockId) -> bool {
+        let bounded = matches!(self.config.mode, Mode::Sync { .. });
+        self.paused.is_none() && !(bounded && self.states[block.index as usize].deferrals >= self.config.max_deferrals)
+    }
+
+    fn skip_unread(&mut self, block: BlockId, pages: &Range<u64>, reason: SkipReason, resident: bool) -> Action {
+        self.states[block.index as usize].deferrals = 0;
+        self.accounts.skipped_unread += 1;
+        self.accounts.bytes_skipped_unread += bytes_of(pages);
+        self.accounts.skipped(self.blocks.slot_of(block), resident, reason);
         Action::Skip { block, reason }
     }
 
-    /// Counts a verdict; returns whether the block holds data.
-    pub(super) fn count(&mut self, pages: &Range<u64>) -> bool {
+    pub(super) fn count_skip(&mut self, block: BlockId, pages: &Range<u64>, reason: SkipReason) {
         let resident = !self.evidence.is_unpopulated(pages.clone());
-        self.totals.blocks.total += 1;
-        self.totals.blocks.resident += u64::from(resident);
-        resident
-    }
-
-    pub(super) fn count_skip(&mut self, pages: &Range<u64>, reason: SkipReason) {
-        let resident = self.count(pages);
-        self.totals.blocks.skipped_resident += u64::from(resident);
-        let skipped = &mut self.totals.blocks.skipped;
-        *match reason {
-            SkipReason::Unpopulated => &mut skipped.unpopulated,
-            SkipReason::Unchanged => &mut skipped.unchanged,
-            SkipReason::Zero => &mut skipped.zero,
-            SkipReason::SameContent => &mut skipped.same_content,
-            SkipReason::PresumedUnused => &mut skipped.presumed_unused,
-        } += 1;
+        self.accounts.skipped(self.blocks.slot_of(block), resident, reason);
     }
 
     /// Ends the round if nothing is left to do in it; returns whether it did.
@@ -151,6 +180,7 @@ impl Migration {
             return true;
         }
         self.rounds += 1;
+        self.pace.end_round(self.now);
         self.phase = match self.config.mode {
             _ if self.paused.is_some() => Phase::Ending { outcome: Outcome::Completed, resume: false },
             Mode::Sync { interval } => Phase::Waiting { until: self.next_sync(interval), close: true },
@@ -166,10 +196,4 @@ impl Migration {
         let passed = self.now.since(self.config.start).0 / step;
         self.config.start.after(Nanos(step.saturating_mul(passed.saturating_add(1))))
     }
-}
-
-/// True if `bytes` go over the wire within the limit.
-fn fits(bytes: u64, bandwidth: Option<u64>, limit: Nanos) -> bool {
-    let Some(bandwidth) = bandwidth else { return true };
-    u128::from(bytes) * u128::from(Nanos::SECOND.0) <= u128::from(bandwidth) * u128::from(limit.0)
 }

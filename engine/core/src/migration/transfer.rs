@@ -1,10 +1,13 @@
 //! The way of a single block: read, decided on, sent, acknowledged or failed.
 
+use core::ops::Range;
+
+use super::accounts::SendCause;
 use super::flight::Sent;
 use super::{Action, Encoding, Migration, Outcome, Phase};
 use crate::block::{BlockId, BlockSummary, bytes_of};
 use crate::evidence::SkipReason;
-use crate::{Epoch, Nanos};
+use crate::{Epoch, Gfn, Nanos};
 
 impl Migration {
     /// A block was read: the answer to [`Action::ReadBlock`]. The next action says what becomes of its bytes. An answer for
@@ -21,19 +24,19 @@ impl Migration {
     pub fn handle_sent(&mut self, now: Nanos, block: BlockId, wire_bytes: u64) {
         self.pass(now);
         if self.is_sent(block) {
-            self.totals.bytes_wire += wire_bytes;
+            self.accounts.bytes_wire += wire_bytes;
         }
     }
 
     /// The destination has applied a block.
     pub fn handle_acked(&mut self, now: Nanos, block: BlockId) {
         self.pass(now);
-        if !self.is_sent(block) {
+        if block.generation != self.blocks.generation() {
             return;
         }
-        if let Some(sent) = self.flight.sent.remove(&block.index) {
+        if let Some(sent) = self.flight.take_sent(block.index) {
             self.evidence.set_held(self.blocks.pages(block), sent.epoch, sent.zero);
-            self.states[block.index as usize].there = sent.fingerprint;
+            self.there[block.index as usize] = sent.fingerprint;
         }
     }
 
@@ -43,7 +46,7 @@ impl Migration {
         self.pass(now);
         let was_read = self.flight.reading.take_if(|(reading, _)| *reading == block).is_some()
             || self.flight.read.take_if(|(read, _, _)| *read == block).is_some();
-        let was_sent = self.is_sent(block) && self.flight.sent.remove(&block.index).is_some();
+        let was_sent = self.is_sent(block) && self.flight.take_sent(block.index).is_some();
         if !was_read && !was_sent {
             return;
         }
@@ -56,16 +59,16 @@ impl Migration {
     }
 
     fn is_sent(&self, block: BlockId) -> bool {
-        block.generation == self.blocks.generation() && self.flight.sent.contains_key(&block.index)
+        block.generation == self.blocks.generation() && self.flight.sent.iter().rev().any(|&(index, _)| index == block.index)
     }
 
     /// What becomes of a block whose bytes are known.
     pub(super) fn decide(&mut self, block: BlockId, epoch: Epoch, summary: BlockSummary) -> Action {
         let pages = self.blocks.pages(block);
-        let state = self.states[block.index as usize];
-        let first_attempt = state.failures == 0;
+        let first_attempt = self.states[block.index as usize].failures == 0;
+        self.pace.moved(bytes_of(&pages));
         if self.policy.looks_at_content() {
-            let same = summary.fingerprint.is_some() && summary.fingerprint == state.there;
+            let same = summary.fingerprint.is_some() && summary.fingerprint == self.there[block.index as usize];
             let reason = match summary.zero {
                 true if self.evidence.is_zero_there(pages.clone()) => Some(SkipReason::Zero),
                 _ if same => Some(SkipReason::SameContent),
@@ -73,36 +76,47 @@ impl Migration {
             };
             if let Some(reason) = reason {
                 self.evidence.set_unchanged(pages.clone(), epoch);
-                self.count_skip(&pages, reason);
+                self.count_skip(block, &pages, reason);
                 return Action::Skip { block, reason };
             }
             if summary.zero {
                 if first_attempt {
-                    self.count_skip(&pages, SkipReason::Zero);
+                    self.count_skip(block, &pages, SkipReason::Zero);
                 }
                 self.launch(block, Sent { epoch, zero: true, fingerprint: summary.fingerprint });
                 return Action::SendZero(block);
             }
         }
+        let slot = self.blocks.slot_of(block);
         if first_attempt {
-            self.count(&pages);
-            self.totals.blocks.sent += 1;
+            self.accounts.sent(slot, !self.evidence.is_unpopulated(pages.clone()));
         }
-        self.totals.bytes_sent += bytes_of(&pages);
-        if state.sent_before {
-            self.totals.bytes_resent += bytes_of(&pages);
-        }
+        let cause = if first_attempt { self.cause(pages.clone()) } else { SendCause::Retried };
+        self.accounts.leaves(slot, &pages, cause);
         self.launch(block, Sent { epoch, zero: summary.zero, fingerprint: summary.fingerprint });
-        self.states[block.index as usize].sent_before = true;
         let encoding = if summary.wire_len < summary.raw_len { Encoding::Smallest } else { Encoding::Raw };
         Action::Send { block, encoding }
+    }
+
+    /// Why a block has to be sent, as far as its pages tell.
+    fn cause(&self, pages: Range<u64>) -> SendCause {
+        let stale = || pages.clone().map(Gfn).filter(|&gfn| !self.evidence.is_current(gfn));
+        if stale().any(|gfn| self.evidence.held(gfn).is_none() && self.accounts.times_sent.of(gfn) == 0) {
+            SendCause::First
+        } else if stale().any(|gfn| !self.evidence.is_presumed_written(gfn)) {
+            SendCause::Written
+        } else if stale().next().is_some() {
+            SendCause::Unproven
+        } else {
+            SendCause::Needless
+        }
     }
 
     /// Notes that a block is on its way: until it is acknowledged nobody knows what the destination holds there.
     pub(super) fn launch(&mut self, block: BlockId, sent: Sent) {
         self.evidence.set_in_doubt(self.blocks.pages(block));
-        self.states[block.index as usize].there = None;
-        self.flight.sent.insert(block.index, sent);
+        self.there[block.index as usize] = None;
+        self.flight.sent.push_back((block.index, sent));
         if let Phase::Round { sent, .. } = &mut self.phase {
             *sent += 1;
         }

@@ -11,4 +11,8 @@ impl Policy for AgingLiteral {
     fn judge(&self, block: &BlockView<'_>) -> Verdict {
         if block.is_hot() { Verdict::Read } else { Verdict::PresumeUnused }
     }
+
+    fn is_sound(&self) -> bool {
+        false
+    }
 }

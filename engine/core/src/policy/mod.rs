@@ -2,100 +2,26 @@
 //!
 //! A policy cannot skip a block on its own word: [`Verdict::Skip`] takes a [`Proof`], and only the evidence makes those. The
 //! one exception, [`Verdict::PresumeUnused`], exists to measure what the seed's rule would have lost.
+#![doc = include_str!("ADDING.md")]
 
+mod adaptive;
 mod aging;
 mod aging_literal;
+mod kind;
+mod predictive;
 mod proven;
 mod send_all;
 
-use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Range;
-use core::str::FromStr;
 
+pub use kind::{PolicyKind, UnknownPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Proof;
+use crate::redirty::Redirty;
 use crate::tracker::Tracker;
-use crate::{Gfn, Nanos};
-
-/// The policies, by the names that users type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PolicyKind {
-    /// `send-all`: every block in every round.
-    SendAll,
-    /// `proven`: every block that is not proven to be current at the destination.
-    #[default]
-    Proven,
-    /// `aging`: like `proven`, but what is in use now waits for a later round.
-    Aging,
-    /// `aging-literal`: the seed's rule word for word. It loses pages; replay only.
-    AgingLiteral,
-}
-
-impl PolicyKind {
-    /// All policies, in the order in which reports list them.
-    pub const ALL: [PolicyKind; 4] = [Self::SendAll, Self::Proven, Self::Aging, Self::AgingLiteral];
-
-    /// The name that users type.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SendAll => "send-all",
-            Self::Proven => "proven",
-            Self::Aging => "aging",
-            Self::AgingLiteral => "aging-literal",
-        }
-    }
-
-    /// True if it skips only with proof, so that a guest survives it.
-    #[must_use]
-    pub fn is_sound(self) -> bool {
-        self != Self::AgingLiteral
-    }
-
-    /// A fresh policy of this kind.
-    #[must_use]
-    pub fn build(self) -> Box<dyn Policy> {
-        match self {
-            Self::SendAll => Box::new(send_all::SendAll),
-            Self::Proven => Box::new(proven::Proven),
-            Self::Aging => Box::new(aging::Aging),
-            Self::AgingLiteral => Box::new(aging_literal::AgingLiteral),
-        }
-    }
-}
-
-impl fmt::Display for PolicyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A name that no policy has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownPolicy;
-
-impl fmt::Display for UnknownPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such policy; use one of")?;
-        for (at, kind) in PolicyKind::ALL.iter().enumerate() {
-            write!(f, "{} {kind}", if at == 0 { "" } else { "," })?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for UnknownPolicy {}
-
-impl FromStr for PolicyKind {
-    type Err = UnknownPolicy;
-
-    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(UnknownPolicy)
-    }
-}
+use crate::{Gfn, Nanos, PageBitmap};
 
 /// Why a block waits for a later round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,6 +29,8 @@ impl FromStr for PolicyKind {
 pub enum DeferReason {
     /// A page of it was used a moment ago, so it would probably have to be sent again.
     Hot,
+    /// From the rhythm of its writes, it will be written again before it is of any use at the destination.
+    WillBeWritten,
 }
 
 /// What a policy wants.
@@ -127,8 +55,15 @@ pub struct BlockView<'a> {
     pub proof: Option<Proof>,
     /// How its pages were used.
     pub tracker: &'a Tracker,
+    /// The rhythm of their writes; without entries unless [`Policy::wants_redirty`].
+    pub redirty: &'a Redirty,
     /// The time.
     pub now: Nanos,
+    /// A handover follows: in `precopy` what is written after it was sent has to be sent again. In `sync` there is none, and a
+    /// block that waits is a replica that lags.
+    pub handover_ahead: bool,
+    /// Precopy: the round in progress takes about this long from its start, as far as that can be told.
+    pub round_time: Nanos,
 }
 
 impl BlockView<'_> {
@@ -137,15 +72,64 @@ impl BlockView<'_> {
     pub fn is_hot(&self) -> bool {
         self.pages.clone().any(|page| self.tracker.is_hot(Gfn(page), self.now))
     }
+
+    /// In how long a page of the block will be written, or `None` if that is not known.
+    #[must_use]
+    pub fn next_write(&self) -> Option<Nanos> {
+        self.redirty.next_write_in(self.pages.clone(), self.now)
+    }
 }
 
-/// A rule that judges blocks. The same input must give the same verdict on every machine.
+/// What a closed epoch showed, for policies that tune themselves.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The dirty log.
+    pub log: &'a PageBitmap,
+    /// How long the epoch was.
+    pub span: Nanos,
+    /// Pages that hold data.
+    pub resident: u64,
+}
+
+/// What a policy wants changed. `None` leaves things as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// How long a page must rest to count as unused.
+    pub aging_threshold: Option<Nanos>,
+    /// Bytes in a block; a power of two of at least one page. The engine changes it between two rounds.
+    pub block_size: Option<u64>,
+}
+
+/// A rule that judges blocks. The same calls must give the same answers on every machine.
 pub trait Policy: fmt::Debug + Send {
     /// What becomes of this block in this round.
     fn judge(&self, block: &BlockView<'_>) -> Verdict;
 
+    /// Its place in the round: blocks come in ascending rank, those of equal rank in the order of their addresses. `None`, for
+    /// all blocks, keeps the order of addresses and costs nothing.
+    fn rank(&self, block: &BlockView<'_>) -> Option<u64> {
+        let _ = block;
+        None
+    }
+
+    /// An epoch was closed.
+    fn tune(&mut self, observed: &Observed<'_>) -> Tuning {
+        let _ = observed;
+        Tuning::default()
+    }
+
+    /// True if it looks at [`BlockView::redirty`]. It is kept up to date for such policies only: it costs 8 bytes a page.
+    fn wants_redirty(&self) -> bool {
+        false
+    }
+
     /// True if a block that was read may still be skipped because it is zero or the destination has the same bytes.
     fn looks_at_content(&self) -> bool {
+        true
+    }
+
+    /// False if it skips without proof: then it is refused for anything but a replay.
+    fn is_sound(&self) -> bool {
         true
     }
 }

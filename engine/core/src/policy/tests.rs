@@ -12,12 +12,20 @@ fn judge(kind: PolicyKind, proven: bool, touched: bool) -> Verdict {
     if proven {
         evidence.set_held(0..2, Epoch(0), false);
     }
-    let mut tracker = Tracker::new(2, Nanos(10), 1);
+    let mut tracker = Tracker::new(2, Nanos(10 << 10), 1);
     if touched {
         let kind = AccessKind::Read;
-        tracker.record(Access { time: Nanos(1), gfn: Gfn(1), kind, origin: Origin::User, cpu: 0, tid: 0 });
+        tracker.record(Access { time: Nanos(1 << 10), gfn: Gfn(1), kind, origin: Origin::User, cpu: 0, tid: 0 });
     }
-    let view = BlockView { pages: 0..2, proof: evidence.proof(0..2), tracker: &tracker, now: Nanos(8) };
+    let view = BlockView {
+        pages: 0..2,
+        proof: evidence.proof(0..2),
+        tracker: &tracker,
+        redirty: &Redirty::new(2),
+        now: Nanos(8 << 10),
+        handover_ahead: true,
+        round_time: Nanos(5),
+    };
     kind.build().judge(&view)
 }
 
@@ -38,6 +46,8 @@ fn each_policy_keeps_its_word() {
     assert_eq!(judge(PolicyKind::Aging, false, true), Verdict::Defer(DeferReason::Hot));
     assert_eq!(judge(PolicyKind::Aging, false, false), Verdict::Read);
     assert!(matches!(judge(PolicyKind::Aging, true, true), Verdict::Skip(_)), "a proof needs no patience");
+    assert_eq!(judge(PolicyKind::Adaptive, false, true), Verdict::Defer(DeferReason::Hot));
+    assert_eq!(judge(PolicyKind::Predictive, false, true), Verdict::Read, "an access is no rhythm of writes");
     assert_eq!(judge(PolicyKind::AgingLiteral, false, false), Verdict::PresumeUnused);
     assert_eq!(judge(PolicyKind::AgingLiteral, true, true), Verdict::Read);
 }
@@ -48,5 +58,5 @@ fn names_round_trip_and_a_wrong_one_lists_the_right_ones() {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     let error = "lru".parse::<PolicyKind>().unwrap_err().to_string();
-    assert_eq!(error, "no such policy; use one of send-all, proven, aging, aging-literal");
+    assert_eq!(error, "no such policy; use one of send-all, proven, aging, adaptive, predictive, aging-literal");
 }

@@ -1,5 +1,10 @@
 //! The state machine step by step.
 
+mod attempts;
+mod convergence;
+mod learnt;
+mod policies;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -59,7 +64,7 @@ fn drive(migration: &mut Migration, now: u64, content: u128) -> Vec<String> {
                 migration.handle_dirty_log(now, epoch, &pages(&[]), Coverage::Complete);
             }
             Action::Pause => migration.handle_paused(now),
-            Action::Skip { .. } | Action::Defer { .. } | Action::Resume | Action::Finish(_) => {}
+            Action::Skip { .. } | Action::Defer { .. } | Action::Resume | Action::Throttle(_) | Action::Finish(_) => {}
         }
     }
     lines
@@ -250,7 +255,7 @@ fn an_abort_while_the_pause_is_under_way_resumes() {
 fn only_a_replay_may_use_the_rule_that_loses_pages() {
     let config = Config::new(Purpose::Live, PolicyKind::AgingLiteral, precopy(None));
     let error = Migration::new(config, slots(&[(0, 4)]), Baseline::Empty).unwrap_err();
-    assert_eq!(error, ConfigError::Unsound(PolicyKind::AgingLiteral));
+    assert_eq!(error, ConfigError::Unsound);
     let mut replayed = migration(PolicyKind::AgingLiteral, precopy(None), Baseline::Empty);
     let lines = drive(&mut replayed, 0, 7);
     assert_eq!(lines[0], "skip 0 PresumedUnused");

@@ -1,0 +1,81 @@
+//! Attempts that fail, and what the next one knows.
+
+use super::*;
+
+/// Sends two of four blocks, then the connection is cut.
+fn cut_in_the_middle() -> Migration {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
+    for _ in 0..2 {
+        let Some(Action::ReadBlock(block)) = migration.poll_action() else { panic!("a read") };
+        migration.handle_block(Nanos(0), block, data(7));
+        assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
+        migration.handle_acked(Nanos(0), block);
+    }
+    migration.abort(Nanos(0));
+    assert!(matches!(migration.poll_action(), Some(Action::Finish(report)) if report.outcome == Outcome::Aborted));
+    migration
+}
+
+#[test]
+fn a_second_attempt_sends_what_the_first_did_not() {
+    let mut migration = cut_in_the_middle();
+    migration.handle_dirty_log(Nanos(1), Epoch(1), &pages(&[1]), Coverage::Complete);
+    assert!(migration.retry(Nanos(2), Kept::Everything));
+    let lines = drive(&mut migration, 2, 8);
+    assert_eq!(lines[..4], ["skip 1/0 Unchanged", "read 1/1", "send 1/1 smallest", "read 1/2"]);
+    let report = migration.report(Outcome::Completed);
+    assert_eq!((report.attempts, report.bytes_resent, report.causes.written, report.causes.first), (2, PAGE_SIZE, 1, 4));
+    assert_eq!(report.times_sent, [0, 3, 1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_destination_that_lost_its_memory_gets_everything() {
+    for empty in [false, true] {
+        let mut migration = cut_in_the_middle();
+        assert!(migration.retry(Nanos(2), Kept::Nothing { empty }));
+        let lines = drive(&mut migration, 2, 7);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("send")).count(), 4, "{lines:?}");
+        assert!(lines.iter().any(|line| line == "pause"));
+    }
+}
+
+#[test]
+fn an_answer_to_the_attempt_before_is_no_answer_to_this_one() {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
+    let Some(Action::ReadBlock(old)) = migration.poll_action() else { panic!("a read") };
+    migration.handle_block(Nanos(0), old, data(7));
+    assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
+    migration.abort(Nanos(0));
+    assert!(matches!(migration.poll_action(), Some(Action::Finish(_))));
+    assert!(migration.retry(Nanos(0), Kept::Everything));
+    let Some(Action::ReadBlock(new)) = migration.poll_action() else { panic!("a read") };
+    migration.handle_block(Nanos(0), new, data(7));
+    assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
+    migration.handle_acked(Nanos(0), old);
+    assert!(!migration.evidence().is_current(Gfn(0)));
+    migration.handle_acked(Nanos(0), new);
+    assert!(migration.evidence().is_current(Gfn(0)));
+}
+
+#[test]
+fn only_a_failed_migration_can_be_tried_again() {
+    let mut running = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
+    assert!(!running.retry(Nanos(0), Kept::Everything));
+    let mut done = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
+    drive(&mut done, 0, 7);
+    assert!(done.is_finished() && !done.retry(Nanos(0), Kept::Everything), "its guest may run at the destination");
+}
+
+#[test]
+fn blocks_that_a_host_kept_are_recognised_by_their_fingerprints() {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Fingerprints);
+    for (index, content) in [(0, 7), (1, 8)] {
+        migration.handle_baseline(BlockId { generation: 0, index }, &data(content));
+    }
+    migration.handle_baseline(BlockId { generation: 0, index: 2 }, &BlockSummary { zero: true, ..data(0) });
+    migration.handle_populated(Nanos(0), Epoch(0), &pages(&[0, 1, 3]));
+    let lines = drive(&mut migration, 0, 7);
+    let expected =
+        ["read 0", "skip 0 SameContent", "read 1", "send 1 smallest", "skip 2 Unpopulated", "read 3", "send 3 smallest"];
+    assert_eq!(lines[..7], expected);
+}

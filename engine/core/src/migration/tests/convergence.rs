@@ -1,0 +1,147 @@
+//! When precopy ends: measured speed, standstill, throttle, giving up, and what was foretold.
+
+use super::*;
+use crate::forecast::Link;
+
+const MIB: u64 = 1 << 20;
+/// 4 MiB in blocks of 64 KiB.
+const PAGES: u64 = 1024;
+const BLOCKS: u32 = 64;
+
+fn large(mode: Mode, change: impl FnOnce(&mut Config)) -> Migration {
+    let mut config = Config::new(Purpose::Replay, PolicyKind::Proven, mode);
+    change(&mut config);
+    Migration::new(config, slots(&[(0, PAGES)]), Baseline::Empty).unwrap()
+}
+
+fn first_pages(count: u64) -> PageBitmap {
+    let mut set = PageBitmap::new(PAGES);
+    set.insert_range(0..count);
+    set
+}
+
+/// Plays a driver whose wire takes `wire` nanoseconds a block and whose guest writes the first `dirty` pages in turn, all of them
+/// within `turn`, until the migration ends or the guest is to be paused. Returns the actions that are not about blocks.
+fn play(migration: &mut Migration, now: &mut u64, wire: u64, (dirty, turn): (u64, u64)) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut began = *now;
+    migration.handle_timeout(Nanos(began));
+    while let Some(action) = migration.poll_action() {
+        let line = action.to_string();
+        match action {
+            Action::ReadBlock(block) => migration.handle_block(Nanos(*now), block, data(u128::from(*now))),
+            Action::Send { block, .. } | Action::SendZero(block) => {
+                *now += wire;
+                migration.handle_sent(Nanos(*now), block, 100);
+                migration.handle_acked(Nanos(*now), block);
+            }
+            Action::CloseEpoch => {
+                let epoch = migration.open_epoch();
+                let written = (dirty * (*now - began)).div_ceil(turn).min(dirty);
+                migration.handle_dirty_log(Nanos(*now), epoch, &first_pages(written), Coverage::Complete);
+                began = *now;
+                lines.push(line);
+            }
+            Action::Pause | Action::Finish(_) => {
+                lines.push(line);
+                return lines;
+            }
+            Action::Throttle(_) | Action::Resume => lines.push(line),
+            Action::Skip { .. } | Action::Defer { .. } => {}
+        }
+    }
+    lines
+}
+
+fn endless() -> Mode {
+    Mode::Precopy { bandwidth: None, downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 }
+}
+
+#[test]
+fn without_a_bandwidth_the_speed_of_the_round_before_counts() {
+    // 64 KiB in 50 ms: 512 KiB would take 400 ms, more than the limit; 256 KiB take 200 ms.
+    let mut now = 0;
+    let mut migration = large(endless(), |_| {});
+    assert_eq!(
+        play(&mut migration, &mut now, 50_000_000, (128, 1)).len(),
+        1 + 3 + 1,
+        "stuck at 512 KiB, then paused all the same"
+    );
+    assert_eq!(migration.report(Outcome::Completed).converged, Some(false));
+    let mut migration = large(endless(), |_| {});
+    assert_eq!(play(&mut migration, &mut now, 50_000_000, (64, 1)), ["close-epoch", "pause"]);
+    assert_eq!(migration.report(Outcome::Completed).converged, Some(true));
+}
+
+#[test]
+fn three_rounds_without_progress_are_enough() {
+    let mut migration = large(endless(), |config| config.unconverged = Unconverged::GiveUp);
+    let lines = play(&mut migration, &mut 0, 50_000_000, (128, 1));
+    assert_eq!(lines[..4], ["close-epoch", "close-epoch", "close-epoch", "close-epoch"]);
+    assert!(lines[4].starts_with("finish NotConverging"), "{lines:?}");
+    assert_eq!(lines.len(), 5, "a guest that was never paused need not be resumed");
+}
+
+#[test]
+fn a_guest_that_may_be_slowed_down_is_before_anything_is_given_up() {
+    let throttle = Throttle { first: 20, step: 50, most: 90 };
+    let mut migration = large(endless(), |config| {
+        config.unconverged = Unconverged::GiveUp;
+        config.throttle = Some(throttle);
+    });
+    let lines = play(&mut migration, &mut 0, 50_000_000, (128, 1));
+    let said: Vec<_> = lines.iter().filter(|line| *line != "close-epoch").collect();
+    assert_eq!(said[..4], ["throttle 20", "throttle 70", "throttle 90", "throttle 0"]);
+    assert!(said[4].starts_with("finish NotConverging"));
+    assert_eq!(migration.report(Outcome::NotConverging).throttle, 90);
+}
+
+#[test]
+fn what_is_foretold_comes_true_for_a_guest_that_goes_on_as_before() {
+    for (dirty, wire) in [(64, 2_000_000), (128, 10_000_000), (512, 5_000_000), (256, 50_000_000)] {
+        let bandwidth = Some(65536 * Nanos::SECOND.0 / wire);
+        let mode = Mode::Precopy { bandwidth, downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 };
+        let mut migration = large(mode, |config| config.start = Nanos(3 * SECOND));
+        for epoch in 1..=3 {
+            migration.handle_dirty_log(
+                Nanos((u64::from(epoch) - 1) * SECOND),
+                Epoch(epoch),
+                &first_pages(dirty),
+                Coverage::Complete,
+            );
+        }
+        let mut now = 3 * SECOND;
+        migration.handle_timeout(Nanos(now));
+        assert_eq!(migration.working_set().bytes_within(Nanos(5 * SECOND)), dirty * PAGE_SIZE);
+        play(&mut migration, &mut now, wire, (dirty, SECOND));
+        let report = migration.report(Outcome::Completed);
+        let forecast = report.forecast.expect("the guest was watched");
+        assert_eq!(Some(forecast.converges), report.converged, "{forecast}");
+        // The model knows no blocks: the real guest always dirties a little more than it says.
+        assert!(forecast.rounds.abs_diff(report.rounds) <= 1, "{forecast}, and there were {}", report.rounds);
+        let real = now - 3 * SECOND;
+        let model = forecast.total_time.0 - forecast.downtime.0;
+        assert!(model.abs_diff(real) <= real / 10, "{model} {real}");
+    }
+}
+
+#[test]
+fn a_guest_that_was_never_watched_gets_no_forecast() {
+    let mut migration = large(endless(), |_| {});
+    play(&mut migration, &mut 0, 1_000_000, (64, 1));
+    assert_eq!(migration.report(Outcome::Completed).forecast, None);
+    assert_eq!(BLOCKS, migration.blocks().count());
+}
+
+#[test]
+fn an_incomplete_log_says_nothing_about_the_working_set() {
+    let mut migration = large(endless(), |config| config.start = Nanos(9 * SECOND));
+    migration.handle_dirty_log(Nanos(0), Epoch(1), &first_pages(64), Coverage::Complete);
+    migration.handle_dirty_log(Nanos(SECOND), Epoch(2), &first_pages(64), Coverage::Complete);
+    migration.handle_dirty_log(Nanos(2 * SECOND), Epoch(3), &first_pages(0), Coverage::Partial);
+    migration.handle_dirty_log(Nanos(3 * SECOND), Epoch(4), &first_pages(32), Coverage::Complete);
+    assert_eq!(migration.working_set().bytes_within(Nanos(SECOND)), 32 * PAGE_SIZE);
+    assert_eq!(migration.working_set().bytes_within(Nanos(9 * SECOND)), 32 * PAGE_SIZE);
+    let link = Link { bandwidth: Some(MIB), downtime_limit: Nanos(SECOND), max_rounds: 9 };
+    assert!(migration.foretell(&link).converges);
+}

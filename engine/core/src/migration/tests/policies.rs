@@ -1,0 +1,157 @@
+//! What policies do to rounds: order, deferral, block size; and what is told about it afterwards.
+
+use super::*;
+use crate::policy::{BlockView, DeferReason, Policy, Verdict};
+
+const MS: u64 = Nanos::MILLISECOND.0;
+
+/// Page 0 is written every 100 ms and page 1 every 5 s; pages 2 and 3 never. It is second 10 now.
+fn rhythmic(mode: Mode) -> Migration {
+    let mut migration = migration(PolicyKind::Predictive, mode, Baseline::Empty);
+    for epoch in 1..=100_u32 {
+        let now = Nanos(u64::from(epoch) * 100 * MS);
+        let log = if epoch.is_multiple_of(50) { pages(&[0, 1]) } else { pages(&[0]) };
+        migration.handle_dirty_log(now, Epoch(epoch), &log, Coverage::Complete);
+    }
+    migration
+}
+
+fn at_second_ten(bandwidth: u64) -> Migration {
+    let mode = precopy(Some(bandwidth));
+    let config =
+        Config { block_size: PAGE_SIZE, start: Nanos(10 * SECOND), ..Config::new(Purpose::Replay, PolicyKind::Predictive, mode) };
+    let mut migration = Migration::new(config, slots(&[(0, 4)]), Baseline::Empty).unwrap();
+    let other = rhythmic(mode);
+    (migration.redirty, migration.evidence) = (other.redirty.clone(), other.evidence.clone());
+    (migration.pace, migration.now) = (other.pace.clone(), other.now);
+    migration
+}
+
+#[test]
+fn what_rests_goes_first_and_what_will_be_written_waits() {
+    // Four pages in 320 ms: page 0 is written thrice meanwhile.
+    let mut migration = at_second_ten(4 * PAGE_SIZE * 1000 / 320);
+    let lines = drive(&mut migration, 10 * SECOND, 7);
+    let expected =
+        ["read 2", "send 2 smallest", "read 3", "send 3 smallest", "read 1", "send 1 smallest", "defer 0 WillBeWritten"];
+    assert_eq!(lines[..7], expected);
+    assert_eq!(lines[7..9], ["close-epoch", "pause"], "what waits fits the pause");
+    assert!(lines.contains(&"send 0 smallest".into()));
+    let report = migration.report(Outcome::Completed);
+    assert_eq!((report.bytes_resent, report.blocks.deferred), (0, 1));
+    assert!(report.redirty.forecasts > 90 && report.redirty.decayed_error_ms == 0);
+}
+
+#[test]
+fn a_long_round_makes_more_blocks_wait() {
+    let mut migration = at_second_ten(4 * PAGE_SIZE / 8);
+    let lines = drive(&mut migration, 10 * SECOND, 7);
+    assert!(lines.contains(&"defer 0 WillBeWritten".into()) && lines.contains(&"defer 1 WillBeWritten".into()), "{lines:?}");
+}
+
+#[test]
+fn a_replica_never_waits_for_a_rhythm() {
+    let mut migration = rhythmic(Mode::Sync { interval: Nanos(20 * SECOND) });
+    migration.handle_timeout(Nanos(20 * SECOND));
+    let lines = drive(&mut migration, 20 * SECOND, 7);
+    assert!(!lines.iter().any(|line| line.starts_with("defer")), "{lines:?}");
+}
+
+#[test]
+fn a_replica_lags_only_so_far_behind_a_hot_page() {
+    let mode = Mode::Sync { interval: Nanos(SECOND) };
+    let mut migration = migration(PolicyKind::Aging, mode, Baseline::Equal { as_of: Epoch(0) });
+    let mut verdicts = Vec::new();
+    for second in 1..=5 {
+        let now = Nanos(second * SECOND);
+        let access = Access { time: now, gfn: Gfn(2), kind: AccessKind::Write, origin: Origin::User, cpu: 0, tid: 1 };
+        migration.handle_access(now, access);
+        assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+        let epoch = migration.open_epoch();
+        migration.handle_dirty_log(now, epoch, &pages(&[2]), Coverage::Complete);
+        verdicts.push(drive(&mut migration, now.0, second.into()).swap_remove(2));
+    }
+    assert_eq!(verdicts, ["defer 2 Hot", "defer 2 Hot", "defer 2 Hot", "read 2", "defer 2 Hot"]);
+}
+
+#[test]
+fn adaptive_cuts_blocks_anew_between_rounds() {
+    let mode = Mode::Sync { interval: Nanos(SECOND) };
+    let config = Config::new(Purpose::Live, PolicyKind::Adaptive, mode);
+    let mut migration = Migration::new(config, slots(&[(0, 128)]), Baseline::Equal { as_of: Epoch(0) }).unwrap();
+    let mut log = PageBitmap::new(128);
+    log.insert_range(0..128);
+    for second in 1..=2 {
+        migration.handle_timeout(Nanos(second * SECOND));
+        assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+        let epoch = migration.open_epoch();
+        migration.handle_dirty_log(Nanos(second * SECOND), epoch, &log, Coverage::Complete);
+        let lines = drive(&mut migration, second * SECOND, 7);
+        let reads = lines.iter().filter(|line| line.starts_with("read")).count();
+        assert_eq!(reads, if second == 1 { 8 } else { 2 }, "{lines:?}");
+    }
+    assert_eq!(migration.blocks().block_size(), 256 * 1024);
+}
+
+#[test]
+fn counts_are_kept_by_numa_node() {
+    let mut table = MemSlots::new();
+    for (base, pages, node) in [(0, 2, Some(0)), (8, 3, Some(1)), (16, 1, Some(0))] {
+        let hva = Hva((base + 1) << 20);
+        table.insert(MemSlot { base: Gfn(base), pages, hva, backing: Backing::Shared, numa_node: node }).unwrap();
+    }
+    let config = Config { block_size: PAGE_SIZE, ..Config::new(Purpose::Replay, PolicyKind::Proven, precopy(None)) };
+    let mut migration = Migration::new(config, table, Baseline::Empty).unwrap();
+    let mut populated = PageBitmap::new(17);
+    populated.insert_range(8..10);
+    migration.handle_populated(Nanos(0), Epoch(0), &populated);
+    drive(&mut migration, 0, 7);
+    let report = migration.report(Outcome::Completed);
+    let [first, second] = &report.nodes[..] else { panic!("two nodes: {:?}", report.nodes) };
+    assert_eq!((first.node, first.pages, first.blocks.total, first.blocks.resident, first.bytes_sent), (Some(0), 3, 6, 0, 0));
+    assert_eq!((second.node, second.pages, second.blocks.sent, second.bytes_sent), (Some(1), 3, 2, 2 * PAGE_SIZE));
+    assert_eq!(report.blocks.total, 12, "the whole is the sum of the nodes");
+}
+
+#[test]
+fn a_page_tells_what_is_known_about_it() {
+    let mut migration = migration(PolicyKind::Proven, precopy(Some(1)), Baseline::Empty);
+    assert_eq!(migration.explain(Gfn(1)).to_string(), "source written in epoch 0; destination is zero; sent 0 times");
+    drive(&mut migration, 0, 7);
+    assert_eq!(
+        migration.explain(Gfn(1)).to_string(),
+        "source clean since epoch 0; destination holds epoch 0, current; sent 1 times"
+    );
+    let epoch = migration.open_epoch();
+    migration.handle_dirty_log(Nanos(0), epoch, &pages(&[]), Coverage::Partial);
+    assert_eq!(
+        migration.explain(Gfn(1)).to_string(),
+        "source unproven in epoch 3; destination holds epoch 0, outdated; sent 1 times"
+    );
+    assert_eq!(
+        migration.explain(Gfn(9)).to_string(),
+        "source unknown; destination unknown; sent 0 times",
+        "a page that no slot holds"
+    );
+}
+
+/// A policy of somebody else: every second block waits, and it would skip without proof if it could.
+#[derive(Debug)]
+struct Reckless;
+
+impl Policy for Reckless {
+    fn judge(&self, block: &BlockView<'_>) -> Verdict {
+        if block.pages.start.is_multiple_of(2) { Verdict::Defer(DeferReason::Hot) } else { Verdict::PresumeUnused }
+    }
+}
+
+#[test]
+fn a_policy_of_ones_own_cannot_skip_without_proof() {
+    let config = Config { block_size: PAGE_SIZE, ..Config::new(Purpose::Live, PolicyKind::Proven, precopy(None)) };
+    let mut migration =
+        Migration::with_policy(config, slots(&[(0, 4)]), Baseline::Empty, alloc::boxed::Box::new(Reckless)).unwrap();
+    let lines = drive(&mut migration, 0, 7);
+    assert_eq!(lines[..3], ["defer 0 Hot", "read 1", "send 1 smallest"]);
+    assert!(lines.contains(&"send 0 smallest".into()), "in the last round nothing waits: {lines:?}");
+    assert_eq!(migration.report(Outcome::Completed).bytes_sent, 4 * PAGE_SIZE);
+}
