@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use pagesieve_core::{Gfn, Nanos, PolicyKind};
-use pagesieve_replayer::{ActionLog, ReplayConfig, ReplayResult, Scenario, TraceInfo, replay, replay_all, verify};
+use pagesieve_replayer::{ActionLog, ReplayConfig, ReplayResult, Scenario, Start, TraceInfo, replay, replay_all, verify};
 use pagesieve_traces::{Class, Frame, Header, ReadError, SynthConfig, synth};
 
 const CLASSES: [Class; 4] = [Class::Idle, Class::Light, Class::Mixed, Class::HeavyIo];
@@ -177,6 +177,36 @@ fn lost_events_and_missing_events_show_in_the_recall_and_are_no_violation() {
     frames[4].events.clear();
     let summary = verify(info(&header), ok(&frames)).unwrap();
     assert!(summary.ok && summary.recall.log_in_events < 1.0);
+}
+
+#[test]
+fn a_page_is_explained_from_its_first_access_to_its_last_verdict() {
+    let (header, frames) = frames(Class::Mixed, true);
+    let gfn = frames[2].events[0].gfn;
+    let config = ReplayConfig { explain: Some(gfn), ..config(PolicyKind::Proven, Scenario::Precopy) };
+    let plain = replay(info(&header), ok(&frames), ReplayConfig { explain: None, ..config }, ActionLog::new()).unwrap();
+    let result = replay(info(&header), ok(&frames), config, ActionLog::new()).unwrap();
+    assert_eq!(result.digest, plain.digest, "watching changes nothing");
+    let history = result.summary.explained.unwrap();
+    assert_eq!(history.gfn, gfn);
+    assert!(history.moments.is_sorted_by_key(|moment| moment.time), "{history:#?}");
+    let accesses = frames[1..].iter().flat_map(|frame| &frame.events).filter(|access| access.gfn == gfn).count();
+    let said = |start: &str| history.moments.iter().filter(|moment| moment.what.starts_with(start)).count();
+    assert!(accesses > 0 && said("write by user") + said("read by user") <= accesses, "a paused guest does nothing more");
+    assert!(said("in the dirty log: written") > 0 && said("block: read") > 0 && said("the guest is to be paused") == 1);
+    let last = history.moments.last().unwrap();
+    assert!(last.what.starts_with("block: ") && last.evidence.as_ref().unwrap().starts_with("source "), "{last:?}");
+    let nowhere = ReplayConfig { explain: Some(Gfn(1 << 30)), ..config };
+    let error = replay(info(&header), ok(&frames), nowhere, ActionLog::new()).unwrap_err().to_string();
+    assert!(error.contains("no memory slot holds frame 0x40000000"), "{error}");
+}
+
+#[test]
+fn fingerprints_of_a_kept_memory_need_page_summaries() {
+    let (header, frames) = frames(Class::Mixed, false);
+    let config = ReplayConfig { start: Some(Start::Fingerprints), ..config(PolicyKind::Proven, Scenario::Precopy) };
+    let error = replay(info(&header), ok(&frames), config, ActionLog::new()).unwrap_err().to_string();
+    assert!(error.contains("record with --fingerprints"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,9 @@
 pub mod clock;
 pub mod destination;
 pub mod driver;
+pub mod zstd;
 
+pub use self::zstd::{Zstd, ZstdError};
 pub use clock::{Clock, TokioClock};
 pub use destination::Destination;
 pub use driver::{Driver, Observer, RunError};
