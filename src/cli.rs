@@ -122,7 +122,7 @@ Examples:
   pagesieve replay idle.trace
   pagesieve replay --policy aging-literal --json *.trace
   pagesieve replay --scenario precopy --bandwidth 1Gbit --block-size 128KiB heavy.trace
-  pagesieve replay --scenario precopy --policy predictive --explain 0x1f40 heavy.trace
+  pagesieve replay --scenario precopy --policy predictive --explain 0x40 heavy.trace
 
 sync: the destination starts equal and is brought up to date at each interval. precopy: it starts empty.")]
 pub(crate) struct Replay {

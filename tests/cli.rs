@@ -81,7 +81,7 @@ fn the_examples_in_the_help_work() {
 fn replay_prints_the_fields_of_its_contract_and_they_add_up() {
     let dir = scratch();
     let trace = synth(dir.path(), "a.trace", 1);
-    for policy in ["send-all", "proven", "aging", "aging-literal"] {
+    for policy in ["send-all", "proven", "aging", "predictive", "aging-literal"] {
         let replay = run(["replay", "--json", "--interval", "1s", "--policy", policy, text(&trace)]).expect_json();
         assert_schema(&replay, "pagesieve.replay");
         assert_eq!((at(&replay, "trace"), at(&replay, "policy")), (&"a.trace".into(), &policy.into()));
@@ -101,7 +101,28 @@ fn replay_prints_the_fields_of_its_contract_and_they_add_up() {
         assert!(count(&replay, "bytes.wire") <= count(&replay, "bytes.sent"));
         assert!(policy == "aging-literal" || count(&replay, "lost_pages") == 0);
         assert_eq!(skipped == 0, policy == "send-all", "{policy}");
+        let causes = ["first", "written", "unproven", "retried", "needless"];
+        let sent: u64 = causes.iter().map(|cause| count(&replay, &format!("causes.{cause}"))).sum();
+        assert_eq!(sent, count(&replay, "blocks.sent"));
+        let times: Vec<u64> = at(&replay, "times_sent").as_array().unwrap().iter().map(|pages| pages.as_u64().unwrap()).collect();
+        assert_eq!((times.len(), times.iter().sum::<u64>()), (8, 1024), "every page was sent some number of times");
+        assert_eq!(count(&at(&replay, "nodes")[0], "blocks.total"), total, "one node has it all");
     }
+}
+
+#[test]
+fn replay_foretells_a_migration_and_explains_a_page() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    let options = ["replay", "--scenario", "precopy", "--policy", "predictive", "--explain", "0x10"];
+    let replay = run(options.into_iter().chain(["--json", text(&trace)])).expect_json();
+    assert_eq!(at(&replay, "forecast.converges"), at(&replay, "converged"));
+    assert!(count(&replay, "forecast.needed_bandwidth") > 0 && count(&replay, "redirty.forecasts") > 0);
+    let moments = at(&replay, "explained.moments").as_array().unwrap();
+    assert!(moments.iter().any(|moment| at(moment, "what").as_str().unwrap().starts_with("block: ")), "{moments:#?}");
+    let page = run(options.into_iter().chain([text(&trace)])).expect_quiet_success();
+    assert!(page.contains("page 0x10 and its block") && page.contains("destination"), "{page}");
+    assert!(page.contains("foretold    converges after"), "{page}");
 }
 
 #[test]
