@@ -150,15 +150,23 @@ impl Migration {
         let watched = self.pace.epochs.len() > 1;
         if watched && self.rounds == 0 && self.paused.is_none() {
             let link = Link { bandwidth: self.pace.speed.or(bandwidth), downtime_limit, max_rounds };
-            self.forecast = Some(forecast::forecast(rest, Share::ONE, &self.working_set(), &link));
+            // A measured speed is one of guest memory already.
+            let share = if self.pace.speed.is_some() { Share::ONE } else { self.wire_share() };
+            self.forecast = Some(forecast::forecast(rest, share, &self.working_set(), &link));
         }
     }
 
-    /// Foretells a migration over this link that would begin now: whether it converges, and with what downtime. Bytes count as
-    /// they are, not compressed.
+    /// Foretells a migration over this link that would begin now: whether it converges, and with what downtime. Until something
+    /// was sent, nobody knows how well it compresses, and bytes count as they are.
     #[must_use]
     pub fn foretell(&self, link: &Link) -> Forecast {
-        forecast::forecast(self.rest(), Share::ONE, &self.working_set(), link)
+        forecast::forecast(self.rest(), self.wire_share(), &self.working_set(), link)
+    }
+
+    /// What a byte of guest memory cost on the wire so far.
+    fn wire_share(&self) -> Share {
+        let sent = self.accounts.total().bytes_sent;
+        if sent < SAMPLE { Share::ONE } else { Share::of(self.accounts.bytes_wire, sent) }
     }
 
     /// What this migration asks of a wire that it shares with others; see [`divide`](crate::budget::divide()). The dirty rate is

@@ -71,6 +71,8 @@ pub struct Migration {
     order: Vec<u32>,
     /// The block size that the policy wants from the next round on.
     block_size: u64,
+    /// Fingerprints of the baseline were given, by block, and no round has used them yet.
+    baseline_unused: bool,
     flight: Flight,
     phase: Phase,
     pace: Pace,
@@ -142,6 +144,7 @@ impl Migration {
             there: vec![None; blocks.count() as usize],
             order: Vec::new(),
             block_size: config.block_size,
+            baseline_unused: false,
             flight: Flight::default(),
             pace: Pace::default(),
             forecast: None,

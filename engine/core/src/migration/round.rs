@@ -30,7 +30,9 @@ impl Migration {
     }
 
     pub(super) fn begin_round(&mut self) {
-        if self.block_size != self.blocks.block_size() {
+        // Blocks of another size have no fingerprints, so those of the baseline are used first.
+        let baseline_unused = core::mem::take(&mut self.baseline_unused);
+        if self.block_size != self.blocks.block_size() && !baseline_unused {
             self.cut_anew();
         }
         for state in &mut self.states {

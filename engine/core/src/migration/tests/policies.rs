@@ -94,6 +94,21 @@ fn adaptive_cuts_blocks_anew_between_rounds() {
 }
 
 #[test]
+fn adaptive_uses_the_fingerprints_of_a_baseline_before_it_cuts_anew() {
+    let config = Config { start: Nanos(2 * SECOND), ..Config::new(Purpose::Live, PolicyKind::Adaptive, precopy(Some(1))) };
+    let mut migration = Migration::new(config, slots(&[(0, 128)]), Baseline::Fingerprints).unwrap();
+    (0..8).for_each(|index| migration.handle_baseline(BlockId { generation: 0, index }, &data(7)));
+    let mut log = PageBitmap::new(128);
+    log.insert_range(0..128);
+    for epoch in 1..=2 {
+        migration.handle_dirty_log(Nanos(u64::from(epoch) * SECOND), Epoch(epoch), &log, Coverage::Complete);
+    }
+    let lines = drive(&mut migration, 2 * SECOND, 7);
+    assert_eq!(lines.iter().filter(|line| line.ends_with("SameContent")).count(), 8, "{lines:?}");
+    assert_eq!(migration.blocks().block_size(), 256 * 1024, "the last round has larger blocks");
+}
+
+#[test]
 fn counts_are_kept_by_numa_node() {
     let mut table = MemSlots::new();
     for (base, pages, node) in [(0, 2, Some(0)), (8, 3, Some(1)), (16, 1, Some(0))] {
