@@ -105,6 +105,8 @@ fn adaptive_uses_the_fingerprints_of_a_baseline_before_it_cuts_anew() {
     }
     let lines = drive(&mut migration, 2 * SECOND, 7);
     assert_eq!(lines.iter().filter(|line| line.ends_with("SameContent")).count(), 8, "{lines:?}");
+    migration.request_handover(Nanos(2 * SECOND));
+    drive(&mut migration, 2 * SECOND, 7);
     assert_eq!(migration.blocks().block_size(), 256 * 1024, "the last round has larger blocks");
 }
 
