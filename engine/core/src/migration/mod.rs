@@ -95,7 +95,7 @@ enum Phase {
     /// The dirty log is wanted.
     Closing { asked: bool },
     /// Blocks are judged in order; `next` is the place of the first that was not.
-    Round { next: u32, sent: u64 },
+    Round { next: u32, sent: u64, deferred: u64 },
     /// The guest is to be paused.
     Pausing { asked: bool },
     /// What is left to say.

@@ -41,7 +41,7 @@ impl Migration {
         self.plan_round();
         self.pace.begin_round(self.now);
         self.put_in_order();
-        self.phase = Phase::Round { next: 0, sent: 0 };
+        self.phase = Phase::Round { next: 0, sent: 0, deferred: 0 };
     }
 
     /// Cuts the memory into blocks of another size. Between two rounds nothing is on its way, so only what is remembered block
@@ -138,6 +138,9 @@ impl Migration {
             }
             Verdict::Defer(reason) if self.may_wait(block) => {
                 self.states[block.index as usize].deferrals += 1;
+                if let Phase::Round { deferred, .. } = &mut self.phase {
+                    *deferred += 1;
+                }
                 self.accounts.deferred(self.blocks.slot_of(block), resident);
                 Action::Defer { block, reason }
             }
@@ -172,7 +175,7 @@ impl Migration {
 
     /// Ends the round if nothing is left to do in it; returns whether it did.
     pub(super) fn end_round(&mut self) -> bool {
-        let Phase::Round { next, sent } = self.phase else { return false };
+        let Phase::Round { next, sent, deferred } = self.phase else { return false };
         let interrupted = self.is_interrupted();
         if !self.flight.is_empty() || (next < self.blocks.count() && !interrupted) {
             return false;
@@ -186,7 +189,7 @@ impl Migration {
         self.phase = match self.config.mode {
             _ if self.paused.is_some() => Phase::Ending { outcome: Outcome::Completed, resume: false },
             Mode::Sync { interval } => Phase::Waiting { until: self.next_sync(interval), close: true },
-            Mode::Precopy { .. } if sent == 0 => Phase::Waiting { until: self.now.after(COOLING), close: true },
+            Mode::Precopy { .. } if sent == 0 && deferred > 0 => Phase::Waiting { until: self.now.after(COOLING), close: true },
             Mode::Precopy { .. } => Phase::Closing { asked: false },
         };
         true

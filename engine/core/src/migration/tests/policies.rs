@@ -105,8 +105,7 @@ fn adaptive_uses_the_fingerprints_of_a_baseline_before_it_cuts_anew() {
     }
     let lines = drive(&mut migration, 2 * SECOND, 7);
     assert_eq!(lines.iter().filter(|line| line.ends_with("SameContent")).count(), 8, "{lines:?}");
-    migration.request_handover(Nanos(2 * SECOND));
-    drive(&mut migration, 2 * SECOND, 7);
+    assert!(migration.is_finished(), "a round that has nothing to send is no reason to wait");
     assert_eq!(migration.blocks().block_size(), 256 * 1024, "the last round has larger blocks");
 }
 
