@@ -13,7 +13,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "pagesieve",
         &[
             "pagesieve-core",
-            "pagesieve-ebpf",
             "pagesieve-live",
             "pagesieve-recorder",
             "pagesieve-replayer",

@@ -97,7 +97,7 @@ impl Handover {
     /// # Errors
     /// That of opening or sending the descriptor.
     pub fn ready(self) -> io::Result<()> {
-        let uffd = crate::uffd::open_own()?;
+        let (uffd, _) = crate::uffd::open_own()?;
         let fds = [uffd.as_fd()];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);

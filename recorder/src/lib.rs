@@ -7,6 +7,7 @@
 mod arming;
 mod content;
 mod control;
+mod doctor;
 mod epoch;
 mod error;
 mod events;
@@ -24,6 +25,7 @@ mod uffd;
 pub mod workload;
 
 pub use arming::{HANDOVER_VARIABLE, Handover, InjectError};
+pub use doctor::doctor;
 pub use error::RecordError;
 pub use events::SourceChoice;
 pub use maps::Region;

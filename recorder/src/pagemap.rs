@@ -152,11 +152,16 @@ fn has_swap_space() -> bool {
     std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
-/// True if this kernel knows `PAGEMAP_SCAN`, tried on a page of our own.
+/// True if this kernel knows `PAGEMAP_SCAN`.
 pub fn is_supported() -> bool {
+    try_scan().is_ok()
+}
+
+/// Scans a page of our own.
+pub(crate) fn try_scan() -> io::Result<()> {
     let probe = [0u8; PAGE_SIZE as usize];
     let at = probe.as_ptr() as u64 & !(PAGE_SIZE - 1);
-    Scan::open(std::process::id()).is_ok_and(|mut scan| scan.mapped(at..at + PAGE_SIZE, |_| ()).is_ok())
+    Scan::open(std::process::id())?.mapped(at..at + PAGE_SIZE, |_| ())
 }
 
 #[cfg(test)]

@@ -62,9 +62,19 @@ impl Uffd {
     }
 }
 
+/// Which faults a userfaultfd may handle. Asynchronous write protection works with both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// All.
+    Full,
+    /// Those of user mode only.
+    UserOnly,
+}
+
 /// Opens a userfaultfd of our own address space, not yet enabled: full if that is allowed, for user mode only if not.
-pub(crate) fn open_own() -> io::Result<OwnedFd> {
-    open(OPEN_FLAGS).or_else(|_| open(OPEN_FLAGS | USER_MODE_ONLY))
+pub(crate) fn open_own() -> io::Result<(OwnedFd, Mode)> {
+    let full = open(OPEN_FLAGS).map(|fd| (fd, Mode::Full));
+    full.or_else(|_| Ok((open(OPEN_FLAGS | USER_MODE_ONLY)?, Mode::UserOnly)))
 }
 
 fn open(flags: u64) -> io::Result<OwnedFd> {

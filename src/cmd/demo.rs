@@ -32,7 +32,7 @@ const ENGINE: EngineOptions = EngineOptions {
 pub(crate) fn run(options: &Demo) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&options.output)
         .with_context(|| format!("make {}: name another directory with -o", options.output.display()))?;
-    if let Some(reason) = pagesieve_ebpf::doctor().why_not_ebpf() {
+    if let Some(reason) = pagesieve_recorder::doctor().why_not_ebpf() {
         output::note(format_args!("no eBPF events: {reason}"));
     }
     let traces = match record_classes(options) {

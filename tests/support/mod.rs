@@ -120,7 +120,7 @@ pub fn changed(file: &Path, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Pa
 
 /// True if this machine can record at all (with or without events); otherwise the test is skipped by name.
 pub fn can_record(test: &str) -> bool {
-    let found = pagesieve_ebpf::doctor();
+    let found = pagesieve_recorder::doctor();
     let missing: Vec<_> = found.checks.iter().filter(|check| check.needed && !check.ok).map(|check| check.name).collect();
     if !missing.is_empty() {
         pagesieve_ebpf::testing::skipped(test, &format!("this machine cannot record: {}", missing.join(", ")));

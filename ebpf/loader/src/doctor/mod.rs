@@ -51,12 +51,13 @@ pub struct HookState {
     pub fix: Option<&'static str>,
 }
 
-/// Examines this machine with the rights of this process. Takes a second or two and never fails itself.
+/// Examines this machine with the rights of this process. Takes a second or two and never fails itself. `more` is what others
+/// have found out about it.
 #[must_use]
-pub fn doctor() -> Doctor {
+pub fn doctor(more: impl IntoIterator<Item = Check>) -> Doctor {
     let hooks: BTreeMap<String, HookState> = try_hooks();
     let selected = select(|hook| hooks.get(&hook.name()).is_some_and(|state| state.available));
-    let checks = checks::all();
+    let checks: Vec<Check> = checks::all().into_iter().chain(more).collect();
     let can_scan = checks.iter().filter(|check| check.needed).all(|check| check.ok);
     let source = match (can_scan, selected.is_empty()) {
         (false, _) => "none",
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn it_never_fails_and_every_failure_names_its_fix() {
-        let found = doctor();
+        let found = doctor([]);
         for state in found.hooks.values().filter(|state| !state.available) {
             assert!(state.reason.is_some() && state.fix.is_some());
         }
