@@ -4,8 +4,6 @@ use pagesieve_core::summary::{PageHistory, PageMoment};
 use pagesieve_core::{Access, Action, Epoch, Gfn, Migration, Nanos, PageView};
 use pagesieve_traces::Frame;
 
-use crate::verify::reason_name;
-
 /// What happened to the page so far.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -48,7 +46,7 @@ impl Watch {
             parts.push("discarded".to_owned());
         }
         let unknown = frame.log.unknown.iter().filter(|set| set.pages.contains(gfn));
-        parts.extend(unknown.map(|set| format!("unknown ({})", reason_name(set.reason).replace('_', " "))));
+        parts.extend(unknown.map(|set| format!("unknown ({})", set.reason.name().replace('_', " "))));
         if !parts.is_empty() {
             self.note(now, frame.epoch, format!("in the dirty log: {}", parts.join(", ")), None);
         }

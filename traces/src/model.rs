@@ -162,6 +162,22 @@ pub enum UnknownReason {
     ScanFailed,
 }
 
+impl UnknownReason {
+    /// The name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unarmed => "unarmed",
+            Self::OtherMapper => "other_mapper",
+            Self::DirectIo => "direct_io",
+            Self::LostControl => "lost_control",
+            Self::MappingDropped => "mapping_dropped",
+            Self::BecameHole => "became_hole",
+            Self::ScanFailed => "scan_failed",
+        }
+    }
+}
+
 /// What was lost in an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {

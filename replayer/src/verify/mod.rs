@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use pagesieve_core::summary::{Recall, Schema, VerifySummary, share};
 use pagesieve_core::{Nanos, PAGE_SIZE, PolicyKind};
-use pagesieve_traces::{Closing, Frame, ReadError, UnknownReason};
+use pagesieve_traces::{Closing, Frame, ReadError};
 
 use crate::config::{ReplayConfig, ReplayError, Scenario, TraceInfo};
 use crate::fleet::{Fleet, ReplayResult};
@@ -96,20 +96,8 @@ impl Counts {
         self.dirty_log += frame.log.all().count();
         self.unknown += frame.log.merely_unknown().count();
         for set in &frame.log.unknown {
-            *self.unknown_by_reason.entry(reason_name(set.reason).into()).or_default() += set.pages.count();
+            *self.unknown_by_reason.entry(set.reason.name().into()).or_default() += set.pages.count();
         }
-    }
-}
-
-pub(crate) fn reason_name(reason: UnknownReason) -> &'static str {
-    match reason {
-        UnknownReason::Unarmed => "unarmed",
-        UnknownReason::OtherMapper => "other_mapper",
-        UnknownReason::DirectIo => "direct_io",
-        UnknownReason::LostControl => "lost_control",
-        UnknownReason::MappingDropped => "mapping_dropped",
-        UnknownReason::BecameHole => "became_hole",
-        UnknownReason::ScanFailed => "scan_failed",
     }
 }
 

@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use super::mask::{CHUNK, differing, differing_tail};
+use super::mask::{CHUNK, differing, differing_tail, take_edge};
 use super::write::{Counter, Sink, Writer};
 
 /// Bytes compared at once while nothing differs: long enough that the calls of `memcmp` cost little.
@@ -138,12 +138,4 @@ impl<S: Sink> Runs<'_, S> {
         self.behind = to;
         self.sink.pair(equal, from, to)
     }
-}
-
-/// Removes the lowest bit and returns its number.
-#[inline(always)]
-pub(super) fn take_edge(edges: &mut u64) -> usize {
-    let edge = edges.trailing_zeros() as usize;
-    *edges &= *edges - 1;
-    edge
 }

@@ -32,6 +32,14 @@ pub(super) fn differing_tail(old: &[u8], new: &[u8]) -> u64 {
     differing(&padded.0, &padded.1)
 }
 
+/// Removes the lowest bit and returns its number.
+#[inline(always)]
+pub(super) fn take_edge(edges: &mut u64) -> usize {
+    let edge = edges.trailing_zeros() as usize;
+    *edges &= *edges - 1;
+    edge
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

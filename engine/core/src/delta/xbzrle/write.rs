@@ -3,8 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::encode::take_edge;
-use super::mask::CHUNK;
+use super::mask::{CHUNK, take_edge};
 
 /// Bytes of a changed run that are copied with one load and one store, more than most runs have.
 const COPY: usize = 16;
