@@ -1,8 +1,8 @@
-//! Virtual-time driver of the engine: replay and verify traces. It needs no privileges and no clock.
+//! Virtual-time driver of the engine: replay, verify and sweep traces. It needs no privileges and no clock.
 //!
 //! [`replay()`] asks what a policy would have skipped, sent and *lost* on a recorded guest. [`verify()`] asks whether the
-//! recording can be believed, and whether the sound policies lose nothing on it. [`epoch_point`] and [`HeatmapBuilder`] collect what a
-//! report draws.
+//! recording can be believed, and whether the sound policies lose nothing on it. [`sweep()`] replays over a grid of
+//! parameters, on all cores. [`epoch_point`] and [`HeatmapBuilder`] collect what a report draws.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod heatmap;
 pub mod log;
 pub mod replay;
+pub mod sweep;
 pub mod timeline;
 pub mod verify;
 pub mod wire;
@@ -24,5 +25,6 @@ pub use fleet::{Fleet, ReplayResult};
 pub use heatmap::HeatmapBuilder;
 pub use log::{ActionLog, Digest};
 pub use replay::{replay, replay_all, trace_length};
+pub use sweep::sweep;
 pub use timeline::epoch_point;
 pub use verify::verify;

@@ -5,6 +5,7 @@ mod doctor;
 mod record;
 mod replay;
 mod report;
+mod sweep;
 mod synth;
 mod trace;
 mod verify;
@@ -27,6 +28,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Record(options) => record::run(&options)?,
         Verb::Replay(options) => replay::run(&options)?,
         Verb::Verify(options) => return verify::run(&options),
+        Verb::Sweep(options) => sweep::run(&options)?,
         Verb::Report(options) => report::run(&options)?,
         Verb::Trace(verb) => return trace::run(&verb),
         Verb::Synth(options) => synth::run(&options)?,

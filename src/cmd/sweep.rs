@@ -1,0 +1,72 @@
+//! `pagesieve sweep`.
+
+mod plan;
+mod print;
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use pagesieve_replayer::sweep::{Grid, Progress, Row, sweep};
+
+use self::plan::Plan;
+use self::print::Winners;
+use crate::cli::{Sweep, SweepFormat};
+use crate::output;
+
+pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
+    let plan = Plan::new(options)?;
+    if let Some(path) = &plan.output {
+        super::check_output(path)?;
+        if !options.force && path.exists() {
+            bail!(exists(path));
+        }
+    }
+    // A long sweep should not find out at its end that the last trace is none.
+    for file in &options.files {
+        super::open(file).with_context(|| format!("sweep {}", file.display()))?;
+    }
+    let rows = replay(&options.files, &plan.grid)?;
+    let best = plan.best.map(|best| Winners::new(&rows, best, plan.grid.points().len()));
+    let text = match plan.format {
+        SweepFormat::Table => print::table(&rows, best.as_ref()),
+        SweepFormat::Csv => print::csv(&rows, best.as_ref()),
+        SweepFormat::Json => print::json(&rows, best.as_ref())?,
+    };
+    match &plan.output {
+        None => output::line(text.trim_end()),
+        Some(path) => {
+            write(path, &text, options.force)?;
+            output::line(format_args!("{}: {} rows", path.display(), rows.len()))
+        }
+    }
+}
+
+fn replay(files: &[PathBuf], grid: &Grid) -> anyhow::Result<Vec<Row>> {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3} % {eta}") {
+        bar.set_style(style);
+    }
+    let rows = sweep(files, grid, &|progress: Progress| {
+        bar.set_length(progress.total);
+        bar.inc(progress.step);
+    });
+    bar.finish_and_clear();
+    Ok(rows?)
+}
+
+fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(force).truncate(force).create_new(!force);
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!(exists(path)),
+        _ => anyhow!("create {}: {error}", path.display()),
+    })?;
+    file.write_all(text.as_bytes()).with_context(|| format!("write to {}", path.display()))
+}
+
+fn exists(path: &Path) -> String {
+    format!("create {}: the file exists; choose another name or pass --force to replace it", path.display())
+}
