@@ -16,6 +16,7 @@ const VERBS: [&[&str]; 13] = [
     &["record"],
     &["replay"],
     &["verify"],
+    &["sweep"],
     &["report"],
     &["trace"],
     &["trace", "info"],

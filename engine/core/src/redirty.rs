@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(redirty.next_write(Gfn(1), ms(1000)), None, "one write is no rhythm");
         record(&mut redirty, 1400, 1);
         assert_eq!(redirty.next_write(Gfn(1), ms(1500)), Some(ms(300)));
+        assert_eq!(redirty.next_write(Gfn(1), ms(1800)), Some(ms(400)), "the log that ended now did not have it");
         assert_eq!(redirty.next_write(Gfn(1), ms(2600)), Some(ms(1200)), "it rests longer than usual");
         assert_eq!(redirty.next_write_in(0..4, ms(1500)), Some(ms(300)));
         assert_eq!(redirty.next_write_in(2..4, ms(1500)), None);
@@ -197,6 +198,17 @@ mod tests {
         assert_eq!(score.forecasts, 5);
         assert_eq!(score.last_interval_error_ms, 800 + 800);
         assert_eq!(score.decayed_error_ms, 800 + 200 + 150, "the mean went to 300, 250");
+    }
+
+    #[test]
+    fn the_mean_arrives_where_the_intervals_are() {
+        let mut redirty = Redirty::new(1);
+        let mut time = 1;
+        for interval in [0, 100, 103, 103, 103, 99, 99, 99, 99] {
+            time += interval;
+            record(&mut redirty, time, 0);
+        }
+        assert_eq!(redirty.next_write(Gfn(0), ms(time)), Some(ms(99)));
     }
 
     #[test]

@@ -225,6 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn a_table_grows_forgets_and_never_shrinks() {
+        let mut tracker = tracker();
+        tracker.grow(2);
+        assert!(tracker.page_info(Gfn(2)).is_some());
+        tracker.grow(10);
+        tracker.record(access(9, 7, AccessKind::Read));
+        tracker.forget(2..9);
+        assert_eq!([1, 2, 9].map(|page| tracker.page_info(Gfn(page)).is_some()), [true, false, true]);
+        tracker.forget(9..100);
+        assert_eq!(tracker.page_info(Gfn(9)), None, "frames beyond the table are none");
+    }
+
+    #[test]
     fn an_earlier_table_keeps_its_ages() {
         let mut later = Tracker::new(3, at(10), 2);
         later.record(access(2, 103, AccessKind::Write));

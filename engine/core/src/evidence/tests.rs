@@ -75,14 +75,28 @@ fn a_hole_is_skipped_only_where_the_destination_is_zero() {
 }
 
 #[test]
+fn one_page_with_data_is_enough_for_a_block_to_hold_data() {
+    let mut evidence = Evidence::new(&slots(128), Epoch(1), true);
+    evidence.set_held(0..128, Epoch(0), false);
+    for page in [0, 127] {
+        let mut populated = PageBitmap::new(128);
+        populated.insert(Gfn(page));
+        evidence.handle_populated(Epoch(0), &populated);
+        assert_eq!(evidence.proof(0..128).map(Proof::reason), Some(SkipReason::Unchanged), "page {page}");
+    }
+}
+
+#[test]
 fn holes_are_known_from_the_start_if_the_driver_says_so() {
     let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
     evidence.handle_populated(Epoch(0), &set(&[0]));
     assert_eq!(reason(&evidence, 1), Some(SkipReason::Unpopulated));
     evidence.handle_dirty_log(Epoch(1), &set(&[1]), Coverage::Complete);
     assert_eq!(reason(&evidence, 1), None, "written in the epoch after");
-    evidence.handle_populated(Epoch(4), &set(&[]));
-    assert_eq!(reason(&evidence, 0), None, "of an epoch to come");
+    for (epoch, why) in [(4, "of an epoch to come"), (0, "older than the last closed epoch")] {
+        evidence.handle_populated(Epoch(epoch), &set(&[]));
+        assert_eq!(reason(&evidence, 0), None, "{why}");
+    }
 }
 
 #[test]
@@ -107,6 +121,11 @@ fn a_new_slot_is_unknown_until_a_complete_log_covers_it() {
     assert_eq!(reason(&evidence, 5), None, "it may have been written before the log began to cover it");
     evidence.set_held(2..6, Epoch(1), false);
     assert_eq!(reason(&evidence, 5), Some(SkipReason::Unchanged));
+    evidence.forget(2..6);
+    evidence.handle_dirty_log(Epoch(2), &set(&[]), Coverage::Partial);
+    evidence.set_held(0..6, Epoch(2), false);
+    assert_eq!(reason(&evidence, 0), Some(SkipReason::Unchanged));
+    assert_eq!(reason(&evidence, 5), None, "a partial log covers nothing");
 }
 
 #[test]
@@ -131,4 +150,20 @@ fn an_equal_destination_needs_only_what_changes_later() {
     assert_eq!(reason(&evidence, 1), None);
     assert_eq!(reason(&evidence, 3), Some(SkipReason::Unpopulated));
     assert!(evidence.is_zero_there(3..4), "a hole that is current there is zero there");
+}
+
+#[test]
+fn what_the_destination_has_in_a_new_slot_is_not_known() {
+    let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
+    evidence.forget(2..6);
+    assert!(evidence.is_zero_there(0..2) && !evidence.is_zero_there(2..3) && !evidence.is_zero_there(3..4));
+    let presumed = |page| evidence.is_presumed_written(Gfn(page));
+    assert_eq!([1, 2, 5].map(presumed), [false, true, true], "nobody saw a write");
+}
+
+#[test]
+fn an_equal_destination_is_not_taken_for_an_empty_one() {
+    let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
+    evidence.set_equal(Epoch(0));
+    assert!(!evidence.is_zero_there(0..1));
 }

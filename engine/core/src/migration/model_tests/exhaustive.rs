@@ -40,8 +40,18 @@ fn explore(policy: PolicyKind, sync: bool, depth: u32, saboteur: Saboteur) -> (u
 }
 
 #[test]
-fn every_order_of_five_events_on_three_pages_ends_well_with_proof_only() {
+fn every_order_of_five_events_ends_well_in_precopy() {
     assert_eq!(explore(PolicyKind::Proven, false, 5, Saboteur::None), (16_u64.pow(5), 0));
+}
+
+#[test]
+fn every_order_of_five_events_ends_well_in_sync() {
+    assert_eq!(explore(PolicyKind::Proven, true, 5, Saboteur::None), (16_u64.pow(5), 0));
+}
+
+#[test]
+fn every_order_of_five_events_ends_well_with_forecasts() {
+    assert_eq!(explore(PolicyKind::Predictive, false, 5, Saboteur::None), (16_u64.pow(5), 0));
 }
 
 #[test]

@@ -53,6 +53,22 @@ fn play(migration: &mut Migration, now: &mut u64, wire: u64, (dirty, turn): (u64
     lines
 }
 
+/// Plays the first round of a guest whose pages take so long each, and returns when its epoch is to be closed.
+fn play_first_round(migration: &mut Migration, wire: u64) -> Nanos {
+    let mut now = Nanos(0);
+    loop {
+        match migration.poll_action().expect("an action") {
+            Action::ReadBlock(block) => migration.handle_block(now, block, data(7)),
+            Action::Send { block, .. } => {
+                now = now.after(Nanos(wire));
+                migration.handle_acked(now, block);
+            }
+            Action::CloseEpoch => return now,
+            other => panic!("{other}"),
+        }
+    }
+}
+
 fn endless() -> Mode {
     Mode::Precopy { bandwidth: None, downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 }
 }
@@ -71,6 +87,36 @@ fn without_a_bandwidth_the_speed_of_the_round_before_counts() {
     let mut migration = large(endless(), |_| {});
     assert_eq!(play(&mut migration, &mut now, 50_000_000, (64, 1)), ["close-epoch", "pause"]);
     assert_eq!(migration.report(Outcome::Completed).converged, Some(true));
+}
+
+#[test]
+fn a_round_that_moved_little_measures_nothing() {
+    let mut migration = migration(PolicyKind::Proven, precopy(Some(PAGE_SIZE)), Baseline::Empty);
+    let now = play_first_round(&mut migration, 1000);
+    migration.handle_dirty_log(now, Epoch(1), &pages(&[0]), Coverage::Complete);
+    let next = migration.poll_action().unwrap().to_string();
+    assert_eq!(next, "read 0", "a page takes a second, although four of them took no time");
+}
+
+#[test]
+fn a_new_share_of_the_wire_replaces_the_measured_speed() {
+    // 512 KiB: 40 ms at the measured speed, half a second at the new one.
+    for (share, expected) in [(None, "pause"), (Some(MIB), "read 0")] {
+        let mut migration = large(endless(), |_| {});
+        let now = play_first_round(&mut migration, 5_000_000);
+        migration.set_bandwidth(now, share);
+        migration.handle_dirty_log(now, Epoch(1), &first_pages(128), Coverage::Complete);
+        assert_eq!(migration.poll_action().unwrap().to_string(), expected);
+    }
+}
+
+#[test]
+fn who_is_done_asks_for_nothing() {
+    let mut migration = migration(PolicyKind::SendAll, precopy(None), Baseline::Empty);
+    assert_eq!(migration.demand(3).remaining, 4 * PAGE_SIZE);
+    drive(&mut migration, 0, 7);
+    let demand = migration.demand(3);
+    assert_eq!((demand.weight, demand.remaining, demand.paused), (3, 0, true));
 }
 
 #[test]
@@ -94,6 +140,24 @@ fn a_guest_that_may_be_slowed_down_is_before_anything_is_given_up() {
     assert_eq!(said[..4], ["throttle 20", "throttle 70", "throttle 90", "throttle 0"]);
     assert!(said[4].starts_with("finish NotConverging"));
     assert_eq!(migration.report(Outcome::NotConverging).throttle, 90);
+}
+
+#[test]
+fn a_slower_guest_gets_its_rounds_before_it_is_slowed_down_further() {
+    let throttle = Throttle { first: 20, step: 50, most: 90 };
+    let mut migration = large(endless(), |config| config.throttle = Some(throttle));
+    let lines = play(&mut migration, &mut 0, 50_000_000, (128, 1));
+    let between: Vec<_> = lines.split(|line| line.starts_with("throttle")).map(<[String]>::len).collect();
+    assert_eq!(between, [4, 4, 4, 4 + 1], "one round to compare with and three without progress: {lines:?}");
+}
+
+#[test]
+fn each_throttle_is_stronger_than_the_one_before() {
+    let throttle = Throttle { first: 0, step: 0, most: 2 };
+    let mut migration = large(endless(), |config| config.throttle = Some(throttle));
+    let lines = play(&mut migration, &mut 0, 50_000_000, (128, 1));
+    let said: Vec<_> = lines.iter().filter(|line| line.starts_with("throttle")).collect();
+    assert_eq!(said, ["throttle 1", "throttle 2"]);
 }
 
 #[test]
@@ -128,9 +192,44 @@ fn what_is_foretold_comes_true_for_a_guest_that_goes_on_as_before() {
 #[test]
 fn a_guest_that_was_never_watched_gets_no_forecast() {
     let mut migration = large(endless(), |_| {});
+    migration.handle_lost(Nanos(0), 0);
     play(&mut migration, &mut 0, 1_000_000, (64, 1));
     assert_eq!(migration.report(Outcome::Completed).forecast, None);
     assert_eq!(BLOCKS, migration.blocks().count());
+}
+
+#[test]
+fn a_guest_that_is_handed_over_at_once_gets_no_forecast() {
+    let mut migration = large(endless(), |config| config.start = Nanos(9 * SECOND));
+    for epoch in 1..=2 {
+        let now = Nanos(u64::from(epoch) * SECOND);
+        migration.handle_dirty_log(now, Epoch(epoch), &first_pages(64), Coverage::Complete);
+    }
+    migration.request_handover(Nanos(2 * SECOND));
+    drive(&mut migration, 2 * SECOND, 7);
+    assert_eq!(migration.report(Outcome::Completed).forecast, None);
+}
+
+#[test]
+fn a_second_attempt_is_foretold_by_the_speed_of_the_first() {
+    let mut migration = large(endless(), |_| {});
+    let mut now = 0;
+    play(&mut migration, &mut now, 1_000_000, (64, 1));
+    migration.abort(Nanos(now));
+    while migration.poll_action().is_some() {}
+    assert!(migration.retry(Nanos(now), Kept::Everything));
+    migration.poll_action();
+    let forecast = migration.report(Outcome::Aborted).forecast.expect("an epoch was closed");
+    assert_eq!(forecast.link.bandwidth, Some(65536 * 1000), "64 KiB a millisecond");
+}
+
+#[test]
+fn a_guest_writes_no_more_than_it_has() {
+    let mut migration = large(endless(), |config| config.start = Nanos(9 * SECOND));
+    migration.handle_populated(Nanos(0), Epoch(0), &first_pages(128));
+    migration.handle_dirty_log(Nanos(SECOND), Epoch(1), &first_pages(64), Coverage::Complete);
+    assert_eq!(migration.working_set().bytes_within(Nanos(SECOND)), 64 * PAGE_SIZE);
+    assert_eq!(migration.working_set().bytes_within(Nanos(9 * SECOND)), 128 * PAGE_SIZE);
 }
 
 #[test]

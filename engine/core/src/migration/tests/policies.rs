@@ -110,6 +110,34 @@ fn adaptive_uses_the_fingerprints_of_a_baseline_before_it_cuts_anew() {
 }
 
 #[test]
+fn nothing_is_learnt_from_a_log_that_is_partial_or_late() {
+    let mut migration = migration(PolicyKind::Predictive, precopy(None), Baseline::Empty);
+    for epoch in 1..=3 {
+        let now = Nanos(u64::from(epoch) * SECOND);
+        migration.handle_dirty_log(now, Epoch(epoch), &pages(&[1]), Coverage::Partial);
+        migration.handle_dirty_log(now, Epoch(epoch), &pages(&[2]), Coverage::Complete);
+    }
+    assert_eq!(migration.explain(Gfn(1)).next_write, None, "partial");
+    assert_eq!(migration.explain(Gfn(2)).next_write, None, "late");
+}
+
+#[test]
+fn pages_of_a_slot_that_moved_have_no_past() {
+    let mut migration = rhythmic(precopy(None));
+    let access = Access { time: Nanos(0), gfn: Gfn(0), kind: AccessKind::Read, origin: Origin::User, cpu: 0, tid: 1 };
+    migration.handle_access(Nanos(10 * SECOND), access);
+    let known = |migration: &Migration| {
+        let page = migration.explain(Gfn(0));
+        (page.usage.is_some(), page.next_write.is_some())
+    };
+    assert_eq!(known(&migration), (true, true));
+    migration.handle_slots(Nanos(10 * SECOND), &slots(&[(0, 4), (8, 2)])).unwrap();
+    assert_eq!(known(&migration), (true, true), "its slot is the same");
+    migration.handle_slots(Nanos(10 * SECOND), &slots(&[(0, 3), (8, 2)])).unwrap();
+    assert_eq!(known(&migration), (false, false));
+}
+
+#[test]
 fn counts_are_kept_by_numa_node() {
     let mut table = MemSlots::new();
     for (base, pages, node) in [(0, 2, Some(0)), (8, 3, Some(1)), (16, 1, Some(0))] {
@@ -127,6 +155,61 @@ fn counts_are_kept_by_numa_node() {
     assert_eq!((first.node, first.pages, first.blocks.total, first.blocks.resident, first.bytes_sent), (Some(0), 3, 6, 0, 0));
     assert_eq!((second.node, second.pages, second.blocks.sent, second.bytes_sent), (Some(1), 3, 2, 2 * PAGE_SIZE));
     assert_eq!(report.blocks.total, 12, "the whole is the sum of the nodes");
+}
+
+#[test]
+fn a_node_keeps_its_counts_when_the_slots_change() {
+    let table = |nodes: &[u16]| {
+        let mut table = MemSlots::new();
+        for &node in nodes {
+            let (base, hva) = (Gfn(u64::from(node) * 8), Hva(u64::from(node + 1) << 20));
+            table.insert(MemSlot { base, pages: 2, hva, backing: Backing::Shared, numa_node: Some(node) }).unwrap();
+        }
+        table
+    };
+    let config = Config { block_size: PAGE_SIZE, ..Config::new(Purpose::Replay, PolicyKind::Proven, precopy(None)) };
+    let mut migration = Migration::new(config, table(&[0, 1]), Baseline::Empty).unwrap();
+    for _ in 0..2 {
+        let Some(Action::ReadBlock(block)) = migration.poll_action() else { panic!("a read") };
+        migration.handle_block(Nanos(0), block, data(7));
+        assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
+        migration.handle_acked(Nanos(0), block);
+    }
+    migration.handle_slots(Nanos(0), &table(&[1, 2])).unwrap();
+    drive(&mut migration, 0, 7);
+    let nodes = migration.report(Outcome::Completed).nodes;
+    let counts: Vec<_> = nodes.iter().map(|node| (node.node, node.pages, node.bytes_sent / PAGE_SIZE)).collect();
+    assert_eq!(counts, [(Some(0), 0, 2), (Some(1), 2, 2), (Some(2), 2, 2)]);
+}
+
+#[test]
+fn every_sending_has_its_cause() {
+    let mut all = migration(PolicyKind::SendAll, precopy(None), Baseline::Empty);
+    drive(&mut all, 0, 7);
+    let causes = all.report(Outcome::Completed).causes;
+    assert_eq!((causes.first, causes.needless), (4, 4));
+
+    let mode = Mode::Sync { interval: Nanos(SECOND) };
+    let mut migration = migration(PolicyKind::Proven, mode, Baseline::Equal { as_of: Epoch(0) });
+    for (second, log, coverage) in [(1, &[1][..], Coverage::Complete), (2, &[], Coverage::Partial)] {
+        migration.handle_timeout(Nanos(second * SECOND));
+        assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+        let epoch = migration.open_epoch();
+        migration.handle_dirty_log(Nanos(second * SECOND), epoch, &pages(log), coverage);
+        drive(&mut migration, second * SECOND, second.into());
+    }
+    let block = BlockId { generation: 0, index: 3 };
+    migration.handle_timeout(Nanos(3 * SECOND));
+    assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+    migration.handle_dirty_log(Nanos(3 * SECOND), Epoch(3), &pages(&[3]), Coverage::Complete);
+    while migration.poll_action() != Some(Action::ReadBlock(block)) {}
+    migration.handle_block(Nanos(3 * SECOND), block, data(9));
+    assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
+    migration.handle_failed(Nanos(3 * SECOND), block);
+    migration.handle_timeout(Nanos(4 * SECOND));
+    drive(&mut migration, 4 * SECOND, 9);
+    let causes = migration.report(Outcome::Aborted).causes;
+    assert_eq!((causes.first, causes.written, causes.unproven, causes.retried, causes.needless), (0, 2, 4, 1, 0));
 }
 
 #[test]
