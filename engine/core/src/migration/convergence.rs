@@ -148,7 +148,7 @@ impl Migration {
         let rest = self.rest();
         self.pace.round_time = self.time_for(rest).unwrap_or_default().max(self.pace.last_span());
         let watched = self.pace.epochs.len() > 1;
-        if watched && self.rounds == 0 && self.paused.is_none() {
+        if watched && self.rounds == 0 {
             let link = Link { bandwidth: self.pace.speed.or(bandwidth), downtime_limit, max_rounds };
             // A measured speed is one of guest memory already.
             let share = if self.pace.speed.is_some() { Share::ONE } else { self.wire_share() };

@@ -38,9 +38,13 @@ impl Migration {
         for state in &mut self.states {
             state.failures = 0;
         }
-        self.plan_round();
+        self.order.clear();
+        if self.paused.is_none() {
+            // While the guest stands still, order saves nothing and each look ahead costs downtime.
+            self.plan_round();
+            self.put_in_order();
+        }
         self.pace.begin_round(self.now);
-        self.put_in_order();
         self.phase = Phase::Round { next: 0, sent: 0, deferred: 0 };
     }
 
@@ -58,7 +62,6 @@ impl Migration {
     }
 
     fn put_in_order(&mut self) {
-        self.order.clear();
         let rank = |index: u32| {
             let pages = self.blocks.pages(self.blocks.id(index));
             self.policy.rank(&self.view(pages)).map(|rank| (rank, index))
