@@ -208,3 +208,35 @@ pub enum ReplayError {
     #[error("replay the trace: the engine waits for input that never comes; this is a bug, please report it with the trace")]
     Stalled,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_knob_reaches_the_engine() {
+        let config = ReplayConfig {
+            scenario: Scenario::Precopy,
+            block_size: 8192,
+            aging: Nanos(7),
+            min_access: 3,
+            bandwidth: Some(5),
+            downtime_limit: Nanos(9),
+            ..ReplayConfig::default()
+        };
+        let engine = config.engine();
+        assert_eq!((engine.block_size, engine.aging_threshold, engine.min_access), (8192, Nanos(7), 3));
+        let precopy = Mode::Precopy { bandwidth: Some(5), downtime_limit: Nanos(9), max_rounds: Mode::MAX_ROUNDS };
+        assert_eq!(engine.mode, precopy);
+        let sync = ReplayConfig { scenario: Scenario::Sync, interval: Nanos(4), ..config };
+        assert_eq!(sync.engine().mode, Mode::Sync { interval: Nanos(4) });
+    }
+
+    #[test]
+    fn precopy_is_watched_for_the_threshold_but_for_half_of_the_trace_at_most() {
+        let config = ReplayConfig { aging: Nanos(10), ..ReplayConfig::default() };
+        assert_eq!([None, Some(Nanos(100)), Some(Nanos(12))].map(|length| config.warm_up(length)), [10, 10, 6].map(Nanos));
+        let config = ReplayConfig { warm_up: Some(Nanos(70)), ..config };
+        assert_eq!(config.warm_up(Some(Nanos(12))), Nanos(70), "who says how long is obeyed");
+    }
+}

@@ -96,3 +96,56 @@ impl std::fmt::Debug for ActionLog {
         f.debug_struct("ActionLog").field("digest", &self.digest).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pagesieve_core::SkipReason;
+
+    use super::*;
+
+    const BLOCK: BlockId = BlockId { generation: 0, index: 1 };
+
+    fn digest(now: u64, action: &Action) -> Digest {
+        let mut log = ActionLog::new();
+        log.push(Nanos(now), action);
+        log.digest()
+    }
+
+    #[test]
+    fn what_differs_in_time_kind_reason_or_block_differs_in_the_digest() {
+        let actions = [
+            Action::ReadBlock(BLOCK),
+            Action::ReadBlock(BlockId { generation: 1, ..BLOCK }),
+            Action::ReadBlock(BlockId { index: 2, ..BLOCK }),
+            Action::SendZero(BLOCK),
+            Action::Skip { block: BLOCK, reason: SkipReason::Zero },
+            Action::Skip { block: BLOCK, reason: SkipReason::Unchanged },
+            Action::Pause,
+            Action::Throttle(20),
+            Action::Throttle(30),
+        ];
+        let hashes = actions.iter().flat_map(|action| [digest(1, action).hash, digest(2, action).hash]);
+        assert_eq!(hashes.collect::<std::collections::BTreeSet<_>>().len(), 2 * actions.len());
+    }
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_told_about_and_costs_no_action() {
+        let mut log = ActionLog::with_sink(Box::new(Full));
+        log.push(Nanos(1), &Action::Pause);
+        log.push(Nanos(2), &Action::Resume);
+        assert_eq!(log.digest().actions, 2);
+        assert_eq!(log.take_error().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
+    }
+}

@@ -73,3 +73,54 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pagesieve_core::{Backing, Baseline, Hva, MemSlot, MemSlots, PageBitmap, SkipReason};
+    use pagesieve_traces::{UnknownPages, UnknownReason};
+
+    use super::*;
+    use crate::config::ReplayConfig;
+
+    fn set(page: u64) -> PageBitmap {
+        let mut set = PageBitmap::new(64);
+        set.insert(Gfn(page));
+        set
+    }
+
+    fn said(watch: Watch) -> Vec<String> {
+        watch.into_history().moments.into_iter().map(|moment| moment.what).collect()
+    }
+
+    #[test]
+    fn a_frame_tells_why_the_page_is_in_its_log_and_whether_it_holds_data() {
+        let mut watch = Watch::new(Gfn(3));
+        let mut frame = Frame { epoch: Epoch(1), populated: set(3), ..Frame::default() };
+        frame.log.discarded = set(3);
+        frame.log.unknown = vec![
+            UnknownPages { reason: UnknownReason::DirectIo, pages: set(3) },
+            UnknownPages { reason: UnknownReason::Unarmed, pages: set(4) },
+        ];
+        watch.frame(Nanos(1), &frame);
+        watch.frame(Nanos(2), &Frame { epoch: Epoch(2), populated: set(3), ..Frame::default() });
+        watch.frame(Nanos(3), &Frame { epoch: Epoch(3), populated: set(4), ..Frame::default() });
+        watch.frame(Nanos(4), &Frame { epoch: Epoch(4), populated: set(3), ..Frame::default() });
+        let expected = ["in the dirty log: discarded, unknown (direct io)", "holds no data any more", "holds data now"];
+        assert_eq!(said(watch), expected);
+    }
+
+    #[test]
+    fn only_what_becomes_of_the_pages_own_block_is_noted() {
+        let mut slots = MemSlots::new();
+        let slot = MemSlot { base: Gfn(0), pages: 64, hva: Hva(0), backing: Backing::Shared, numa_node: None };
+        slots.insert(slot).unwrap();
+        let migration = Migration::new(ReplayConfig::default().engine(), slots, Baseline::Empty).unwrap();
+        let mut watch = Watch::new(Gfn(17));
+        let before = migration.explain(Gfn(17));
+        for index in 0..4 {
+            let action = Action::Skip { block: migration.blocks().id(index), reason: SkipReason::Unchanged };
+            watch.action(Nanos(0), &action, &before, &migration);
+        }
+        assert_eq!(said(watch), ["block: skip 1 Unchanged"]);
+    }
+}

@@ -215,6 +215,7 @@ fn one_frame_is_a_baseline_and_none_is_an_error() {
     for scenario in Scenario::ALL {
         let result = replay(info(&header), ok(&frames[..1]), config(PolicyKind::Proven, scenario), ActionLog::new()).unwrap();
         assert_eq!((result.summary.lost_pages, result.summary.rounds), (0, 1));
+        assert!(result.summary.blocks.skipped.unpopulated > 0, "{scenario}: it says which pages hold data");
         let error = replay(info(&header), ok(&[]), config(PolicyKind::Proven, scenario), ActionLog::new()).unwrap_err();
         assert!(error.to_string().contains("no whole frame"), "{error}");
     }

@@ -177,6 +177,8 @@ mod tests {
         assert_eq!(redirty.next_write_in(2..4, ms(1500)), None);
         redirty.forget(0..2);
         assert_eq!(redirty.next_write(Gfn(1), ms(1500)), None);
+        record(&mut redirty, 1600, 1);
+        assert_eq!(redirty.next_write(Gfn(1), ms(1700)), None, "the writes before are forgotten too");
         record(&mut redirty, 1, 7);
         redirty.grow(8);
         record(&mut redirty, 1, 7);
@@ -217,6 +219,7 @@ mod tests {
         record(&mut redirty, 1000, 1);
         record(&mut redirty, 1400, 1);
         let (last, mean, previous) = redirty.saved(ms(1500), ms(90_000));
+        assert_eq!(redirty.saved(ms(1500), ms(100)).0, [0, 1], "0 is for a page that was never written");
         let mut later = Redirty::new(2);
         later.restore((&last, mean, previous), ms(90_050), ms(7));
         assert_eq!(later.next_write(Gfn(1), ms(7)), Some(ms(250)), "150 ms of 400 are over");
@@ -224,6 +227,9 @@ mod tests {
         record(&mut written, 2, 1);
         written.restore((&last, mean, previous), ms(90_050), ms(7));
         assert_eq!(written.next_write(Gfn(1), ms(7)), Some(ms(395)), "the rhythm is the old one, the last write is not");
+        record(&mut written, 12, 1);
+        written.restore((&last, mean, previous), ms(90_050), ms(12));
+        assert_eq!(written.next_write(Gfn(1), ms(12)), Some(ms(303)), "what is known stays, and goes on");
     }
 
     #[test]

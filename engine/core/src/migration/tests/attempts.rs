@@ -58,6 +58,36 @@ fn an_answer_to_the_attempt_before_is_no_answer_to_this_one() {
 }
 
 #[test]
+fn a_second_attempt_starts_over() {
+    let mut migration = migration(PolicyKind::Proven, precopy(Some(1)), Baseline::Equal { as_of: Epoch(0) });
+    while migration.poll_action() != Some(Action::CloseEpoch) {}
+    migration.request_handover(Nanos(0));
+    assert_eq!(migration.poll_action(), Some(Action::Pause));
+    migration.abort(Nanos(0));
+    assert_eq!(migration.poll_action(), Some(Action::Resume));
+    let Some(Action::Finish(report)) = migration.poll_action() else { panic!("an end") };
+    assert_eq!((report.rounds, report.converged, report.attempts), (1, Some(false), 1));
+    assert!(migration.retry(Nanos(0), Kept::Everything));
+    let report = migration.report(Outcome::Aborted);
+    assert_eq!((report.rounds, report.converged, report.attempts), (0, None, 2));
+    let lines = drive(&mut migration, 0, 7);
+    assert_eq!(
+        lines[..5],
+        ["skip 1/0 Unchanged", "skip 1/1 Unchanged", "skip 1/2 Unchanged", "skip 1/3 Unchanged", "close-epoch"]
+    );
+}
+
+#[test]
+fn a_second_attempt_at_a_sync_begins_with_a_new_epoch() {
+    let mode = Mode::Sync { interval: Nanos(SECOND) };
+    let mut migration = migration(PolicyKind::Proven, mode, Baseline::Equal { as_of: Epoch(0) });
+    migration.abort(Nanos(0));
+    assert!(matches!(migration.poll_action(), Some(Action::Finish(_))));
+    assert!(migration.retry(Nanos(0), Kept::Everything));
+    assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+}
+
+#[test]
 fn only_a_failed_migration_can_be_tried_again() {
     let mut running = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
     assert!(!running.retry(Nanos(0), Kept::Everything));
@@ -78,4 +108,13 @@ fn blocks_that_a_host_kept_are_recognised_by_their_fingerprints() {
     let expected =
         ["read 0", "skip 0 SameContent", "read 1", "send 1 smallest", "skip 2 Unpopulated", "read 3", "send 3 smallest"];
     assert_eq!(lines[..7], expected);
+}
+
+#[test]
+fn a_baseline_of_an_older_table_is_ignored() {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Fingerprints);
+    migration.handle_slots(Nanos(0), &slots(&[(8, 4)])).unwrap();
+    migration.handle_baseline(BlockId { generation: 0, index: 0 }, &data(7));
+    let lines = drive(&mut migration, 0, 7);
+    assert_eq!(lines[..2], ["read 1/0", "send 1/0 smallest"]);
 }

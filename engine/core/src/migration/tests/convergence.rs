@@ -152,6 +152,17 @@ fn a_slower_guest_gets_its_rounds_before_it_is_slowed_down_further() {
 }
 
 #[test]
+fn a_guest_that_stays_runs_freely_again() {
+    let mut migration = large(endless(), |config| config.throttle = Some(Throttle { first: 20, step: 50, most: 20 }));
+    let mut now = 0;
+    assert_eq!(play(&mut migration, &mut now, 50_000_000, (128, 1)).last().unwrap(), "pause");
+    migration.handle_paused(Nanos(now));
+    migration.abort(Nanos(now));
+    let lines: Vec<_> = core::iter::from_fn(|| migration.poll_action().map(|action| action.to_string())).take(2).collect();
+    assert_eq!(lines, ["throttle 0", "resume"]);
+}
+
+#[test]
 fn each_throttle_is_stronger_than_the_one_before() {
     let throttle = Throttle { first: 0, step: 0, most: 2 };
     let mut migration = large(endless(), |config| config.throttle = Some(throttle));

@@ -36,6 +36,18 @@ fn use_and_rhythm_go_on_where_they_stopped() {
 }
 
 #[test]
+fn each_column_comes_back_as_itself() {
+    let mut migration = learned();
+    migration.handle_dirty_log(Nanos(1300 * MS), Epoch(4), &pages(&[1]), Coverage::Complete);
+    let saved = migration.save_history(&identity(1300 * MS));
+    let mut later = super::migration(PolicyKind::Predictive, precopy(None), Baseline::Empty);
+    later.load_history(Nanos(1300 * MS), &identity(1300 * MS), &saved).unwrap();
+    let now = Nanos(1300 * MS);
+    assert_eq!(later.redirty.saved(now, now), migration.redirty.saved(now, now));
+    assert_eq!((migration.redirty.saved(now, now).1[1], migration.redirty.saved(now, now).2[1]), (325, 400));
+}
+
+#[test]
 fn a_history_of_something_else_is_refused_with_the_reason() {
     let saved = learned().save_history(&identity(50_000 * MS));
     let load = |migration: &mut Migration, identity: Identity| migration.load_history(Nanos(0), &identity, &saved);

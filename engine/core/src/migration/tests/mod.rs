@@ -143,6 +143,8 @@ fn sync_sends_at_each_interval_what_was_written_since() {
     let lines = drive(&mut migration, 2 * SECOND, 7);
     assert_eq!(lines[1..], ["skip 0 Unchanged", "skip 1 Unchanged", "read 2", "skip 2 SameContent", "skip 3 Unpopulated"]);
     assert_eq!(migration.rounds(), 2);
+    migration.request_handover(Nanos(2 * SECOND));
+    assert_eq!(migration.report(Outcome::Aborted).converged, None, "a sync does not converge");
     let blocks = migration.report(Outcome::Aborted).blocks;
     assert_eq!((blocks.resident, blocks.skipped_resident, blocks.skipped.same_content), (6, 4, 1));
 }
@@ -235,10 +237,50 @@ fn a_block_is_tried_three_times_then_the_guest_goes_on_at_the_source() {
             assert_eq!(migration.poll_timeout(), Some(now.after(Nanos::SECOND)));
         }
     }
+    migration.abort(Nanos(2 * SECOND));
     assert_eq!(migration.poll_action(), Some(Action::Resume));
     let Some(Action::Finish(report)) = migration.poll_action() else { panic!("an end") };
-    assert_eq!(report.outcome, Outcome::BlockFailed(block));
+    assert_eq!(report.outcome, Outcome::BlockFailed(block), "giving up later does not hide the reason");
     assert!(!migration.evidence().is_current(Gfn(0)) && migration.evidence().is_current(Gfn(1)));
+}
+
+#[test]
+fn no_more_blocks_are_on_their_way_than_allowed() {
+    let config =
+        Config { block_size: PAGE_SIZE, max_in_flight: 2, ..Config::new(Purpose::Live, PolicyKind::Proven, precopy(None)) };
+    let mut migration = Migration::new(config, slots(&[(0, 4)]), Baseline::Empty).unwrap();
+    let mut sent = Vec::new();
+    while let Some(action) = migration.poll_action() {
+        match action {
+            Action::ReadBlock(block) => migration.handle_block(Nanos(0), block, data(7)),
+            Action::Send { block, .. } => sent.push(block),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(sent.len(), 2);
+    migration.handle_acked(Nanos(0), sent[1]);
+    assert_eq!(migration.poll_action().unwrap().to_string(), "read 2");
+}
+
+#[test]
+fn a_new_round_grants_a_block_all_its_attempts_again() {
+    let mode = Mode::Sync { interval: Nanos(10 * SECOND) };
+    let mut migration = migration(PolicyKind::Proven, mode, Baseline::Equal { as_of: Epoch(0) });
+    for round in 1..=2_u32 {
+        let mut now = Nanos(u64::from(round) * 10 * SECOND);
+        migration.handle_timeout(now);
+        assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+        migration.handle_dirty_log(now, Epoch(round), &pages(&[0]), Coverage::Complete);
+        for _ in 0..2 {
+            let Some(Action::ReadBlock(block)) = migration.poll_action() else { panic!("a read") };
+            migration.handle_failed(now, block);
+            drive(&mut migration, now.0, 7);
+            now = now.after(Nanos::SECOND);
+            migration.handle_timeout(now);
+        }
+        assert_eq!(drive(&mut migration, now.0, round.into()), ["read 0", "send 0 smallest"]);
+        assert_eq!(migration.rounds(), round);
+    }
 }
 
 #[test]
@@ -249,6 +291,20 @@ fn an_abort_while_the_pause_is_under_way_resumes() {
     migration.abort(Nanos(1));
     assert_eq!(migration.poll_action(), Some(Action::Resume));
     assert!(matches!(migration.poll_action(), Some(Action::Finish(report)) if report.outcome == Outcome::Aborted));
+}
+
+#[test]
+fn a_handover_that_is_asked_for_during_the_pause_is_under_way_already() {
+    let mut migration = migration(PolicyKind::Proven, precopy(Some(1)), Baseline::Equal { as_of: Epoch(0) });
+    while migration.poll_action() != Some(Action::Pause) {
+        let epoch = migration.open_epoch();
+        migration.handle_dirty_log(Nanos(0), epoch, &pages(&[]), Coverage::Complete);
+    }
+    migration.request_handover(Nanos(0));
+    migration.handle_paused(Nanos(0));
+    migration.request_handover(Nanos(0));
+    assert_eq!(drive(&mut migration, 0, 7)[0], "close-epoch");
+    assert_eq!(migration.report(Outcome::Completed).converged, Some(true));
 }
 
 #[test]
@@ -290,7 +346,9 @@ fn bytes_that_were_there_before_a_failed_send_are_not_taken_for_granted() {
     assert!(matches!(migration.poll_action(), Some(Action::Send { .. })));
     migration.handle_failed(Nanos(SECOND), block);
     assert_eq!(drive(&mut migration, SECOND, 7).len(), 3, "the other blocks");
+    assert_eq!(migration.poll_timeout(), Some(Nanos(2 * SECOND)));
     migration.handle_timeout(Nanos(2 * SECOND));
+    assert_eq!(migration.poll_timeout(), None, "what is due is an action, nothing to wait for");
     // The source has its old bytes again, but the destination may hold a half of the new ones.
     assert_eq!(drive(&mut migration, 2 * SECOND, 7)[..2], ["read 0", "send 0 smallest"]);
 }
@@ -305,4 +363,39 @@ fn what_an_earlier_sync_left_is_not_sent_again() {
     migration.handle_dirty_log(Nanos(SECOND), Epoch(1), &pages(&[1, 2]), Coverage::Complete);
     let lines = drive(&mut migration, SECOND, 7);
     assert_eq!(lines[2..5], ["skip 1 SameContent", "read 2", "send 2 smallest"]);
+    migration.handle_timeout(Nanos(2 * SECOND));
+    assert_eq!(drive(&mut migration, 2 * SECOND, 7)[2], "skip 1 Unchanged", "once is enough");
+}
+
+#[test]
+fn blocks_without_a_fingerprint_are_never_the_same() {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Fingerprints);
+    let Some(Action::ReadBlock(block)) = migration.poll_action() else { panic!("a read") };
+    migration.handle_block(Nanos(0), block, BlockSummary { fingerprint: None, ..data(7) });
+    assert_eq!(migration.poll_action().unwrap().to_string(), "send 0 smallest");
+}
+
+#[test]
+fn a_block_that_is_lost_between_reading_and_sending_is_read_again() {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
+    let Some(Action::ReadBlock(block)) = migration.poll_action() else { panic!("a read") };
+    migration.handle_block(Nanos(0), block, data(7));
+    migration.handle_failed(Nanos(0), block);
+    assert_eq!(drive(&mut migration, 0, 7)[..2], ["read 1", "send 1 smallest"]);
+    migration.handle_timeout(Nanos(SECOND));
+    assert_eq!(drive(&mut migration, SECOND, 7)[..2], ["read 0", "send 0 smallest"]);
+}
+
+#[test]
+fn a_block_of_zeros_counts_once_however_often_it_is_tried() {
+    let mut migration = migration(PolicyKind::Proven, precopy(None), Baseline::Fingerprints);
+    for attempt in 0..2 {
+        migration.handle_timeout(Nanos(attempt * SECOND));
+        let Some(Action::ReadBlock(block)) = migration.poll_action() else { panic!("a read") };
+        migration.handle_block(Nanos(attempt * SECOND), block, BlockSummary { zero: true, ..data(0) });
+        assert_eq!(migration.poll_action(), Some(Action::SendZero(block)));
+        migration.handle_failed(Nanos(attempt * SECOND), block);
+        drive(&mut migration, 0, 7);
+    }
+    assert_eq!(migration.report(Outcome::Aborted).blocks.skipped.zero, 1);
 }
