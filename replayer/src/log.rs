@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use pagesieve_core::{Action, BlockId, Nanos};
+use pagesieve_core::{Action, BlockId, Nanos, Outcome};
 
 use crate::wire;
 
@@ -38,9 +38,8 @@ impl ActionLog {
 
     pub(crate) fn push(&mut self, now: Nanos, action: &Action) {
         self.digest.actions += 1;
-        let (code, block) = code(action);
-        let block = block.map_or(0, |block| u64::from(block.generation) << 32 | u64::from(block.index));
-        for word in [now.0, code, block] {
+        let (code, what) = code(action);
+        for word in [now.0, code, what] {
             self.digest.hash = wire::mix(self.digest.hash ^ word);
         }
         if self.sink.is_none() {
@@ -70,18 +69,27 @@ impl ActionLog {
 }
 
 /// An action as two numbers; what differs in print differs here.
-fn code(action: &Action) -> (u64, Option<BlockId>) {
+fn code(action: &Action) -> (u64, u64) {
+    let name = |block: &BlockId| u64::from(block.generation) << 32 | u64::from(block.index);
     match action {
-        Action::CloseEpoch => (1, None),
-        Action::ReadBlock(block) => (2, Some(*block)),
-        Action::Send { block, encoding } => (3 | (*encoding as u64) << 8, Some(*block)),
-        Action::SendZero(block) => (4, Some(*block)),
-        Action::Skip { block, reason } => (5 | (*reason as u64) << 8, Some(*block)),
-        Action::Defer { block, reason } => (6 | (*reason as u64) << 8, Some(*block)),
-        Action::Pause => (7, None),
-        Action::Resume => (8, None),
-        Action::Throttle(percent) => (9 | u64::from(*percent) << 8, None),
-        Action::Finish(report) => (10 | u64::from(report.rounds) << 8, None),
+        Action::CloseEpoch => (1, 0),
+        Action::ReadBlock(block) => (2, name(block)),
+        Action::Send { block, encoding } => (3 | (*encoding as u64) << 8, name(block)),
+        Action::SendZero(block) => (4, name(block)),
+        Action::Skip { block, reason } => (5 | (*reason as u64) << 8, name(block)),
+        Action::Defer { block, reason } => (6 | (*reason as u64) << 8, name(block)),
+        Action::Pause => (7, 0),
+        Action::Resume => (8, 0),
+        Action::Throttle(percent) => (9 | u64::from(*percent) << 8, 0),
+        Action::Finish(report) => {
+            let (outcome, block) = match report.outcome {
+                Outcome::Completed => (0, 0),
+                Outcome::BlockFailed(block) => (1, name(&block)),
+                Outcome::NotConverging => (2, 0),
+                Outcome::Aborted => (3, 0),
+            };
+            (10 | outcome << 8 | u64::from(report.rounds) << 16, report.bytes_wire ^ block << 1)
+        }
     }
 }
 

@@ -170,6 +170,7 @@ impl Evidence {
 
     /// Closes the open epoch without proof, or takes note of a log that came late or too early: every page may have been written.
     fn handle_gap(&mut self, epoch: Epoch) {
+        let open = self.open;
         if epoch >= self.open && epoch <= Self::LAST {
             self.written.fill(epoch.0);
             self.open = epoch.next();
@@ -180,7 +181,7 @@ impl Evidence {
         let end = self.populated.end();
         self.current.clear();
         self.presumed.insert_range(0..end);
-        if !self.populated_is_fresh {
+        if !self.populated_is_fresh || epoch > open {
             self.populated.insert_range(0..end);
         }
     }
@@ -193,9 +194,6 @@ impl Evidence {
             self.populated.clear();
             self.populated.union_with(populated);
             self.populated_is_fresh = epoch == self.open;
-            if !self.populated_is_fresh {
-                self.note_holes();
-            }
         }
     }
 
@@ -225,7 +223,6 @@ impl Evidence {
     pub fn set_equal(&mut self, epoch: Epoch) {
         self.zero_there.clear();
         self.hold(0..self.held.len() as u64, epoch);
-        self.note_holes();
     }
 
     /// Nothing is known about the destination any more, except that it reads as zero everywhere if `empty`.
@@ -270,7 +267,6 @@ impl Evidence {
                 self.written[first..=last].iter().rev().fold(0_u64, |bits, &written| bits << 1 | u64::from(held > written));
             let current = newer << mask.trailing_zeros() & !self.unknown.words()[at];
             self.current.set_word(at, mask, current);
-            self.presumed.set_word(at, current, 0);
         }
     }
 
@@ -291,10 +287,10 @@ impl Evidence {
         !self.populated.meets_range(pages)
     }
 
-    /// Pages that may hold data.
+    /// Pages of the slots that may hold data.
     #[must_use]
-    pub fn resident(&self) -> u64 {
-        self.populated.count()
+    pub fn resident(&self, slots: &MemSlots) -> u64 {
+        slots.iter().map(|slot| self.populated.count_range(slot.base.0..slot.end().0)).sum()
     }
 
     /// What is known about a page at the source.

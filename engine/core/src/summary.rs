@@ -150,7 +150,7 @@ impl SkipCounts {
 pub struct SendCauses {
     /// The attempt before failed.
     pub retried: u64,
-    /// The destination never held some page of it.
+    /// The destination held no known version of some page of it.
     pub first: u64,
     /// A page was written since.
     pub written: u64,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use pagesieve_core::block::bytes_of;
 use pagesieve_core::ports::{AccessSource, ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
-use pagesieve_core::{Action, BlockId, BlockSummary, Fingerprint, Migration, Nanos, Report, delta};
+use pagesieve_core::{Action, BlockId, BlockSummary, Coverage, Fingerprint, Migration, Nanos, Report, delta};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -155,6 +155,8 @@ where
             && let Err(error) = migration.handle_slots(now, slots)
         {
             self.observer.trouble(now, "take over the memory slots", &error);
+            // Reading the log has cleared it: whoever tries again must not take its pages for clean.
+            migration.handle_dirty_log(now, epoch, &closed.log, Coverage::Partial);
             return migration.abort(now);
         }
         if let Some(populated) = &closed.populated {

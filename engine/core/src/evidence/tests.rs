@@ -167,3 +167,21 @@ fn an_equal_destination_is_not_taken_for_an_empty_one() {
     evidence.set_equal(Epoch(0));
     assert!(!evidence.is_zero_there(0..1));
 }
+
+#[test]
+fn what_held_data_is_unknown_after_a_log_that_came_too_early() {
+    let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
+    evidence.handle_populated(Epoch(1), &set(&[]));
+    evidence.handle_dirty_log(Epoch(2), &set(&[0]), Coverage::Complete);
+    assert_eq!(reason(&evidence, 0), None, "the set is older than the log");
+}
+
+#[test]
+fn sending_a_page_does_not_make_a_presumed_write_certain() {
+    let mut evidence = Evidence::new(&slots(4), Epoch(1), true);
+    evidence.handle_dirty_log(Epoch(1), &set(&[]), Coverage::Partial);
+    evidence.set_held(0..4, Epoch(1), false);
+    assert!(evidence.is_current(Gfn(0)) && evidence.is_presumed_written(Gfn(0)));
+    evidence.handle_dirty_log(Epoch(2), &set(&[0]), Coverage::Complete);
+    assert!(!evidence.is_presumed_written(Gfn(0)) && evidence.is_presumed_written(Gfn(1)));
+}

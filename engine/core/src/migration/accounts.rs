@@ -12,7 +12,7 @@ use crate::{Gfn, MemSlots, PageBitmap};
 /// Why a block was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendCause {
-    /// The destination never held a page of it.
+    /// The destination holds no known version of a page of it.
     First,
     /// A dirty log says that a page of it was written.
     Written,

@@ -25,8 +25,10 @@ const EPOCHS: usize = 256;
 pub(super) struct Pace {
     /// When the round in progress began.
     began: Nanos,
-    /// Guest memory that it has dealt with, in bytes: read, sent or made zero.
+    /// Guest memory that was sent in it, in bytes. What was only read says nothing about the wire.
     moved: u64,
+    /// True if the last round left everything for later.
+    all_waited: bool,
     /// Bytes of guest memory per second, from the last round that moved enough.
     speed: Option<u64>,
     /// How long the round in progress was expected to take at its start.
@@ -55,7 +57,8 @@ impl Pace {
         self.moved = 0;
     }
 
-    pub(super) fn end_round(&mut self, now: Nanos) {
+    pub(super) fn end_round(&mut self, now: Nanos, all_waited: bool) {
+        self.all_waited = all_waited;
         let time = now.since(self.began).0;
         if time > 0 && self.moved >= SAMPLE {
             let speed = u128::from(self.moved) * u128::from(Nanos::SECOND.0) / u128::from(time);
@@ -93,13 +96,20 @@ impl Migration {
     /// After a closed epoch of precopy: hand over, slow the guest down, give up, or go on.
     pub(super) fn weigh(&mut self, downtime_limit: Nanos, max_rounds: u32) {
         let rest = self.rest();
-        if self.time_for(rest).is_none_or(|time| time <= downtime_limit) {
+        // Where nothing was sent, nobody knows how long it takes.
+        let all_waited = self.pace.all_waited;
+        if self.time_for(rest).map_or(!all_waited, |time| time <= downtime_limit) {
             return self.begin_pause(true);
         }
-        let stuck = match self.pace.least {
-            Some((least, round)) if rest >= least => self.rounds - round >= STANDSTILL_ROUNDS,
-            _ => {
-                self.pace.least = Some((rest, self.rounds));
+        let stuck = match &mut self.pace.least {
+            Some((_, round)) if all_waited => {
+                // A round in which everything rested is no attempt that failed.
+                *round += 1;
+                false
+            }
+            Some((least, round)) if rest >= *least => self.rounds - *round >= STANDSTILL_ROUNDS,
+            least => {
+                *least = Some((rest, self.rounds));
                 false
             }
         };
@@ -189,6 +199,7 @@ impl Migration {
         {
             *bandwidth = share;
             self.pace.speed = None;
+            self.pace.least = None;
         }
     }
 

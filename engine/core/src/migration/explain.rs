@@ -38,7 +38,7 @@ impl Migration {
             state: self.evidence.page(gfn),
             current: self.evidence.is_current(gfn),
             held: self.evidence.held(gfn),
-            zero_there: self.evidence.is_zero_there(gfn.0..gfn.0 + 1),
+            zero_there: self.evidence.is_zero_there(gfn.0..gfn.0.saturating_add(1)),
             presumed_written: self.evidence.is_presumed_written(gfn),
             times_sent: self.accounts.times_sent.of(gfn),
             usage: self.tracker.page_info(gfn),

@@ -10,6 +10,8 @@ use crate::{Epoch, Nanos};
 pub(super) struct BlockState {
     /// Failed attempts in this round.
     pub(super) failures: u32,
+    /// True if it was sent, or made zero, in this round.
+    pub(super) launched: bool,
     /// Rounds in a row for which it was left for later.
     pub(super) deferrals: u32,
 }

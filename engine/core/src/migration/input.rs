@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use super::flight::{BlockState, Flight};
+use super::flight::Flight;
 use super::{Kept, Migration, Mode, Outcome, Phase};
 use crate::block::{BlockId, BlockSummary, Blocks, GeometryError};
 use crate::evidence::Coverage;
@@ -28,8 +28,9 @@ impl Migration {
         self.pass(now);
         let open = self.evidence.open_epoch();
         self.evidence.handle_dirty_log(epoch, log, coverage);
+        self.look_again |= self.paused.is_some() && matches!(self.phase, Phase::Round { .. });
         if self.evidence.open_epoch() != open {
-            self.learn(log, coverage);
+            self.learn(log, coverage == Coverage::Complete && epoch == open);
         }
         if matches!(self.phase, Phase::Closing { asked: true }) {
             self.epoch_closed();
@@ -37,15 +38,15 @@ impl Migration {
     }
 
     /// What an epoch's log says about the epochs to come.
-    fn learn(&mut self, log: &PageBitmap, coverage: Coverage) {
+    fn learn(&mut self, log: &PageBitmap, complete: bool) {
         self.pace.begin_epoch(self.now);
-        if coverage == Coverage::Partial {
+        if !complete {
             return;
         }
         if self.policy.wants_redirty() {
             self.redirty.record(self.now, log);
         }
-        let resident = self.evidence.resident();
+        let resident = self.evidence.resident(&self.slots);
         let tuning = self.policy.tune(&Observed { log, span: self.pace.last_span(), resident });
         if let Some(threshold) = tuning.aging_threshold {
             self.tracker.set_aging_threshold(threshold);
@@ -83,7 +84,7 @@ impl Migration {
             self.redirty.forget(pages);
         }
         self.slots = slots.clone();
-        self.states = vec![BlockState::default(); self.blocks.count() as usize];
+        self.states = self.fresh_states();
         self.there = vec![None; self.blocks.count() as usize];
         self.order.clear();
         // What was on its way is in doubt since it was sent, so it will be judged as not held.
@@ -95,8 +96,11 @@ impl Migration {
     }
 
     /// What the destination holds in a block at the start, if the driver knows it from an earlier sync: it allows
-    /// `same_content` and `zero` from the first round on.
+    /// `same_content` and `zero` from the first round on. Once a round has begun this is ignored.
     pub fn handle_baseline(&mut self, block: BlockId, summary: &BlockSummary) {
+        if self.begun {
+            return;
+        }
         let pages = self.blocks.pages(block);
         if let Some(there) = self.there.get_mut(block.index as usize).filter(|_| !pages.is_empty()) {
             *there = summary.fingerprint;
@@ -124,11 +128,11 @@ impl Migration {
     /// Asks for the handover as soon as possible: what is on its way is awaited, then the guest is paused and the rest sent.
     pub fn request_handover(&mut self, now: Nanos) {
         self.pass(now);
-        if self.handover || self.paused.is_some() || matches!(self.phase, Phase::Pausing { .. }) {
+        if self.handover || self.paused.is_some() {
             return;
         }
         self.handover = true;
-        if matches!(self.phase, Phase::Waiting { .. } | Phase::Closing { .. }) {
+        if matches!(self.phase, Phase::Waiting { .. } | Phase::Closing { asked: false }) {
             self.begin_pause(false);
         }
     }

@@ -73,6 +73,10 @@ pub struct Migration {
     block_size: u64,
     /// Fingerprints of the baseline were given, by block, and no round has used them yet.
     baseline_unused: bool,
+    /// True once a round began: the destination is no longer what it was at the start.
+    begun: bool,
+    /// A log came while the last round was under way: what was judged before may have been written.
+    look_again: bool,
     flight: Flight,
     phase: Phase,
     pace: Pace,
@@ -129,7 +133,10 @@ impl Migration {
         }
         let blocks = Blocks::new(&slots, config.block_size, 0)?;
         let mut evidence = Evidence::new(&slots, config.first_epoch, baseline == Baseline::Empty);
-        if let Baseline::Equal { as_of } = baseline {
+        // Nobody can know yet what the source will be at the end of a later epoch.
+        if let Baseline::Equal { as_of } = baseline
+            && as_of <= evidence.open_epoch()
+        {
             evidence.set_equal(as_of);
         }
         let phase = match config.mode {
@@ -145,6 +152,8 @@ impl Migration {
             order: Vec::new(),
             block_size: config.block_size,
             baseline_unused: false,
+            begun: false,
+            look_again: false,
             flight: Flight::default(),
             pace: Pace::default(),
             forecast: None,

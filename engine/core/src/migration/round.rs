@@ -23,6 +23,7 @@ impl Migration {
         if self.handover {
             return self.begin_pause(false);
         }
+        self.cut_as_wanted();
         match self.config.mode {
             Mode::Precopy { downtime_limit, max_rounds, .. } => self.weigh(downtime_limit, max_rounds),
             Mode::Sync { .. } => self.begin_round(),
@@ -30,35 +31,43 @@ impl Migration {
     }
 
     pub(super) fn begin_round(&mut self) {
-        // Blocks of another size have no fingerprints, so those of the baseline are used first.
-        let baseline_unused = core::mem::take(&mut self.baseline_unused);
-        if self.block_size != self.blocks.block_size() && !baseline_unused {
-            self.cut_anew();
-        }
-        for state in &mut self.states {
-            state.failures = 0;
-        }
         self.order.clear();
         if self.paused.is_none() {
+            self.cut_as_wanted();
             // While the guest stands still, order saves nothing and each look ahead costs downtime.
             self.plan_round();
             self.put_in_order();
         }
+        for state in &mut self.states {
+            (state.failures, state.launched) = (0, false);
+        }
+        self.begun = true;
+        self.baseline_unused = false;
+        self.look_again = false;
         self.pace.begin_round(self.now);
         self.phase = Phase::Round { next: 0, sent: 0, deferred: 0 };
     }
 
-    /// Cuts the memory into blocks of another size. Between two rounds nothing is on its way, so only what is remembered block
-    /// by block is lost: the fingerprints.
-    fn cut_anew(&mut self) {
+    /// Cuts the memory into blocks of the size that the policy wants. Between two rounds nothing is on its way, so only what is
+    /// remembered block by block is lost: the fingerprints. Those of the baseline are used first.
+    fn cut_as_wanted(&mut self) {
+        if self.block_size == self.blocks.block_size() || self.baseline_unused {
+            return;
+        }
         match Blocks::new(&self.slots, self.block_size, self.blocks.generation() + 1) {
             Ok(blocks) => {
                 self.blocks = blocks;
-                self.states = vec![BlockState::default(); self.blocks.count() as usize];
+                self.states = self.fresh_states();
                 self.there = vec![None; self.blocks.count() as usize];
             }
             Err(_) => self.block_size = self.blocks.block_size(),
         }
+    }
+
+    /// States for blocks that were cut anew. Nobody knows which of them waited, so all count as having waited as long as any did.
+    pub(super) fn fresh_states(&self) -> Vec<BlockState> {
+        let deferrals = self.states.iter().map(|state| state.deferrals).max().unwrap_or(0);
+        vec![BlockState { deferrals, ..BlockState::default() }; self.blocks.count() as usize]
     }
 
     fn put_in_order(&mut self) {
@@ -187,8 +196,12 @@ impl Migration {
             self.begin_pause(false);
             return true;
         }
+        if self.paused.is_some() && self.look_again {
+            self.begin_round();
+            return true;
+        }
         self.rounds += 1;
-        self.pace.end_round(self.now);
+        self.pace.end_round(self.now, sent == 0 && deferred > 0);
         self.phase = match self.config.mode {
             _ if self.paused.is_some() => Phase::Ending { outcome: Outcome::Completed, resume: false },
             Mode::Sync { interval } => Phase::Waiting { until: self.next_sync(interval), close: true },

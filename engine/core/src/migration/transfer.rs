@@ -65,8 +65,7 @@ impl Migration {
     /// What becomes of a block whose bytes are known.
     pub(super) fn decide(&mut self, block: BlockId, epoch: Epoch, summary: BlockSummary) -> Action {
         let pages = self.blocks.pages(block);
-        let first_attempt = self.states[block.index as usize].failures == 0;
-        self.pace.moved(bytes_of(&pages));
+        let first_attempt = !self.states[block.index as usize].launched;
         if self.policy.looks_at_content() {
             let same = summary.fingerprint.is_some() && summary.fingerprint == self.there[block.index as usize];
             let reason = match summary.zero {
@@ -91,6 +90,7 @@ impl Migration {
         if first_attempt {
             self.accounts.sent(slot, !self.evidence.is_unpopulated(pages.clone()));
         }
+        self.pace.moved(bytes_of(&pages));
         let cause = if first_attempt { self.cause(pages.clone()) } else { SendCause::Retried };
         self.accounts.leaves(slot, &pages, cause);
         self.launch(block, Sent { epoch, zero: summary.zero, fingerprint: summary.fingerprint });
@@ -101,7 +101,7 @@ impl Migration {
     /// Why a block has to be sent, as far as its pages tell.
     fn cause(&self, pages: Range<u64>) -> SendCause {
         let stale = || pages.clone().map(Gfn).filter(|&gfn| !self.evidence.is_current(gfn));
-        if stale().any(|gfn| self.evidence.held(gfn).is_none() && self.accounts.times_sent.of(gfn) == 0) {
+        if stale().any(|gfn| self.evidence.held(gfn).is_none()) {
             SendCause::First
         } else if stale().any(|gfn| !self.evidence.is_presumed_written(gfn)) {
             SendCause::Written
@@ -116,6 +116,8 @@ impl Migration {
     pub(super) fn launch(&mut self, block: BlockId, sent: Sent) {
         self.evidence.set_in_doubt(self.blocks.pages(block));
         self.there[block.index as usize] = None;
+        let state = &mut self.states[block.index as usize];
+        (state.launched, state.deferrals) = (true, 0);
         self.flight.sent.push_back((block.index, sent));
         if let Phase::Round { sent, .. } = &mut self.phase {
             *sent += 1;

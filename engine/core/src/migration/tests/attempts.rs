@@ -62,6 +62,7 @@ fn a_second_attempt_starts_over() {
     let mut migration = migration(PolicyKind::Proven, precopy(Some(1)), Baseline::Equal { as_of: Epoch(0) });
     while migration.poll_action() != Some(Action::CloseEpoch) {}
     migration.request_handover(Nanos(0));
+    migration.handle_dirty_log(Nanos(0), Epoch(1), &pages(&[]), Coverage::Complete);
     assert_eq!(migration.poll_action(), Some(Action::Pause));
     migration.abort(Nanos(0));
     assert_eq!(migration.poll_action(), Some(Action::Resume));

@@ -64,6 +64,7 @@ fn play_first_round(migration: &mut Migration, wire: u64) -> Nanos {
                 migration.handle_acked(now, block);
             }
             Action::CloseEpoch => return now,
+            Action::Skip { .. } => {}
             other => panic!("{other}"),
         }
     }
@@ -254,4 +255,72 @@ fn an_incomplete_log_says_nothing_about_the_working_set() {
     assert_eq!(migration.working_set().bytes_within(Nanos(9 * SECOND)), 32 * PAGE_SIZE);
     let link = Link { bandwidth: Some(MIB), downtime_limit: Nanos(SECOND), max_rounds: 9 };
     assert!(migration.foretell(&link).converges);
+}
+
+/// Four pages that were all touched at the start, and a policy that lets them rest for five seconds.
+fn all_hot(mode: Mode) -> Migration {
+    let config = Config {
+        block_size: PAGE_SIZE,
+        unconverged: Unconverged::GiveUp,
+        ..Config::new(Purpose::Replay, PolicyKind::Aging, mode)
+    };
+    let mut migration = Migration::new(config, slots(&[(0, 4)]), Baseline::Empty).unwrap();
+    for page in 0..4 {
+        let access = Access { time: Nanos(0), gfn: Gfn(page), kind: AccessKind::Read, origin: Origin::User, cpu: 0, tid: 1 };
+        migration.handle_access(Nanos(0), access);
+    }
+    migration
+}
+
+#[test]
+fn rounds_in_which_everything_rests_prove_nothing_about_the_wire() {
+    for bandwidth in [None, Some(PAGE_SIZE)] {
+        let mut migration = all_hot(Mode::Precopy { bandwidth, downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 });
+        let mut lines = Vec::new();
+        for second in 0..=6 {
+            migration.handle_timeout(Nanos(second * SECOND));
+            lines.extend(drive(&mut migration, second * SECOND, 7));
+        }
+        let pause = lines.iter().position(|line| line == "pause").expect("the guest came to rest");
+        let sent = lines[..pause].iter().filter(|line| line.starts_with("send")).count();
+        assert_eq!(sent, 4, "while the guest ran: {lines:?}");
+        assert_eq!(migration.report(Outcome::Completed).converged, Some(true));
+    }
+}
+
+#[test]
+fn what_was_only_read_says_nothing_about_the_speed_of_the_wire() {
+    let mode = Mode::Precopy { bandwidth: Some(10 * 65536), downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 };
+    let config = Config::new(Purpose::Replay, PolicyKind::Proven, mode);
+    let mut migration = Migration::new(config, slots(&[(0, PAGES)]), Baseline::Fingerprints).unwrap();
+    (0..60).for_each(|index| migration.handle_baseline(BlockId { generation: 0, index }, &data(7)));
+    let now = play_first_round(&mut migration, 100_000_000);
+    migration.handle_dirty_log(now, Epoch(1), &first_pages(16 * 16), Coverage::Complete);
+    assert_eq!(migration.poll_action().unwrap().to_string(), "read 0", "16 blocks take 1.6 s");
+}
+
+#[test]
+fn a_smaller_share_of_the_wire_is_no_standstill() {
+    let mode = Mode::Precopy { bandwidth: Some(100 * PAGE_SIZE), downtime_limit: Nanos(SECOND), max_rounds: 30 };
+    let mut migration = large(mode, |config| config.unconverged = Unconverged::GiveUp);
+    let mut rests = [200_u64, 700, 600, 500, 400, 300, 200, 16].into_iter();
+    let mut now = Nanos(0);
+    while let Some(action) = migration.poll_action() {
+        match action {
+            Action::ReadBlock(block) => migration.handle_block(now, block, data(now.0.into())),
+            Action::Send { block, .. } => migration.handle_acked(now, block),
+            Action::CloseEpoch => {
+                now.0 += 1;
+                let epoch = migration.open_epoch();
+                if now.0 == 2 {
+                    migration.set_bandwidth(now, Some(20 * PAGE_SIZE));
+                }
+                migration.handle_dirty_log(now, epoch, &first_pages(rests.next().unwrap()), Coverage::Complete);
+            }
+            Action::Pause => break,
+            Action::Skip { .. } => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(rests.next(), None, "each round left less than the one before");
 }

@@ -4,6 +4,7 @@ mod attempts;
 mod convergence;
 mod learnt;
 mod policies;
+mod soundness;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

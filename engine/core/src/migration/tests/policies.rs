@@ -268,3 +268,22 @@ fn a_policy_of_ones_own_cannot_skip_without_proof() {
     assert!(lines.contains(&"send 0 smallest".into()), "in the last round nothing waits: {lines:?}");
     assert_eq!(migration.report(Outcome::Completed).bytes_sent, 4 * PAGE_SIZE);
 }
+
+#[test]
+fn a_change_of_slots_does_not_let_a_replica_lag_longer() {
+    let mut migration = migration(PolicyKind::Aging, Mode::Sync { interval: Nanos(SECOND) }, Baseline::Equal { as_of: Epoch(0) });
+    let mut verdicts = Vec::new();
+    for second in 1..=5 {
+        let now = Nanos(second * SECOND);
+        let access = Access { time: now, gfn: Gfn(2), kind: AccessKind::Write, origin: Origin::User, cpu: 0, tid: 1 };
+        migration.handle_access(now, access);
+        assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+        let table = if second.is_multiple_of(2) { slots(&[(0, 4)]) } else { slots(&[(0, 4), (100, 1)]) };
+        migration.handle_slots(now, &table).unwrap();
+        let epoch = migration.open_epoch();
+        migration.handle_dirty_log(now, epoch, &pages(&[2]), Coverage::Complete);
+        let lines = drive(&mut migration, now.0, second.into());
+        verdicts.push(lines.into_iter().any(|line| line.starts_with("defer") && line.ends_with("2 Hot")));
+    }
+    assert_eq!(verdicts[..4], [true, true, true, false]);
+}
