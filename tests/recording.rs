@@ -124,3 +124,39 @@ fn a_command_that_becomes_another_program_is_followed() {
     let verified: Value = serde_json::from_str(&verified.stdout).expect("verify prints JSON");
     assert_eq!((&verified["ok"], &verified["recall"]["content_in_log"]), (&true.into(), &1.0.into()), "{verified:#}");
 }
+
+/// Not a test but a target: memory that comes, is written and goes. Each piece is larger than the one before, so that the
+/// allocator maps it anew and unmaps it at the end.
+#[test]
+#[ignore = "the target of another test"]
+fn memory_that_comes_and_goes() {
+    for mib in 4..16 {
+        let mut bytes = vec![0_u8; mib << 20];
+        for round in 1..6 {
+            bytes.iter_mut().step_by(4096).for_each(|byte| *byte = round);
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+        assert_eq!(std::hint::black_box(bytes)[4096], 5);
+    }
+}
+
+#[test]
+fn memory_that_goes_away_leaves_no_trace_of_it() {
+    if !can_record("memory_that_goes_away_leaves_no_trace_of_it") {
+        return;
+    }
+    let dir = scratch();
+    let trace = dir.path().join("churn.trace");
+    let target = std::env::current_exe().unwrap();
+    let target = [text(&target), "--ignored", "--exact", "memory_that_comes_and_goes"];
+    let options = ["record", "--fingerprints", "--epoch", "100ms", "-o", text(&trace), "--"];
+    let done: Run = run(options.into_iter().chain(target));
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let valid: Run = run(["trace", "validate", text(&trace)]);
+    assert_eq!(valid.code, Some(0), "{}", valid.stdout);
+    let verified: Run = run(["verify", "--json", text(&trace)]);
+    let verified: Value = serde_json::from_str(&verified.stdout).expect("verify prints JSON");
+    assert_eq!((&verified["ok"], &verified["recall"]["content_in_log"]), (&true.into(), &1.0.into()), "{verified:#}");
+    let info: Run = run(["trace", "dump", "--json", text(&trace)]);
+    assert!(info.stdout.matches("\"slots\"").count() > 3, "the slots changed again and again");
+}

@@ -36,7 +36,7 @@ fn record_and_verify(test: &str, dir: &Path, workload: &[&str], options: &[&str]
 
 fn assert_sound(workload: &[&str], found: &Value) {
     assert_eq!(found["recall"]["content_in_log"], 1.0, "{workload:?}: a change escaped the dirty log: {found:#}");
-    for policy in ["send-all", "proven", "aging"] {
+    for policy in ["send-all", "proven", "aging", "adaptive", "predictive"] {
         assert_eq!(found["lost_pages"][policy], 0, "{workload:?}: {policy} lost pages: {found:#}");
     }
     assert_eq!(found["ok"], true, "{workload:?}: {found:#}");

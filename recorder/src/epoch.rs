@@ -147,11 +147,16 @@ impl Observer {
     }
 
     /// The frame of what the scans found, and the state from which the next epoch starts.
-    fn frame(&mut self, found: Found) -> Frame {
+    fn frame(&mut self, mut found: Found) -> Frame {
         let epoch = self.epoch;
         self.epoch = epoch.next();
         self.populated.clone_from(&found.populated);
-        self.present = found.present;
+        self.present = std::mem::take(&mut found.present);
+        // Numbers of pages are not used again, but a frame knows no pages beyond its last slot.
+        let end = self.layout.slots().iter().map(|slot| slot.end().0).max().unwrap_or(0);
+        let Found { log, populated, huge, .. } = &mut found;
+        let known = log.unknown.iter_mut().map(|set| &mut set.pages);
+        known.chain([&mut log.written, &mut log.discarded, populated, huge]).for_each(|set| set.shrink(end));
         Frame {
             epoch,
             start: self.start,
@@ -306,8 +311,12 @@ impl Observer {
     /// Takes the events of this epoch, and adds to the log what they say beyond the scan.
     fn take_events(&mut self, end: Nanos, found: &mut Found) -> (Vec<Access>, Lost) {
         self.events.drain();
-        let (mut accesses, lost) = self.events.take_until(end);
-        accesses.retain(|access| access.gfn.0 < self.layout.frame_end());
+        let (mut accesses, mut lost) = self.events.take_until(end);
+        // Memory that went away in this epoch has no slot any more, so nobody could say where its events lie.
+        let pages = self.layout.pages();
+        let all = accesses.len();
+        accesses.retain(|access| pages.contains(access.gfn));
+        lost.outside += (all - accesses.len()) as u64;
         let shared = self.layout.pages_of(Backing::Shared);
         let mut dropped = PageBitmap::new(self.layout.frame_end());
         for access in &accesses {

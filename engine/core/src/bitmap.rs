@@ -33,6 +33,15 @@ impl PageBitmap {
         }
     }
 
+    /// Lowers the end; frames at or beyond it are removed. A higher end is ignored.
+    pub fn shrink(&mut self, end: u64) {
+        if end < self.end {
+            self.remove_range(end..self.end);
+            self.words.truncate(end.div_ceil(64) as usize);
+            self.end = end;
+        }
+    }
+
     /// Adds a frame. Returns false if it was a member or lies beyond the end.
     pub fn insert(&mut self, gfn: Gfn) -> bool {
         if gfn.0 >= self.end {
@@ -234,6 +243,19 @@ mod tests {
         assert!(!set.meets_range(0..60) && !set.meets_range(140..500) && !set.meets_range(70..70));
         set.insert_range(0..200);
         assert!(!set.contains_range(0..201), "frames beyond the end are no members");
+    }
+
+    #[test]
+    fn a_lower_end_cuts_and_a_higher_one_brings_nothing_back() {
+        let mut set = PageBitmap::new(200);
+        set.insert_range(60..140);
+        set.shrink(130);
+        assert_eq!((set.count(), set.end(), set.words().len()), (70, 130, 3));
+        set.shrink(500);
+        set.grow(200);
+        assert_eq!((set.count(), set.end()), (70, 200));
+        set.shrink(64);
+        assert_eq!((set.count(), set.words().len()), (4, 1));
     }
 
     #[test]
