@@ -222,7 +222,7 @@ impl Evidence {
     /// The destination equals the source as of the end of `epoch`, everywhere.
     pub fn set_equal(&mut self, epoch: Epoch) {
         self.zero_there.clear();
-        self.hold(0..self.held.len() as u64, epoch);
+        self.set_unchanged(0..self.held.len() as u64, epoch);
     }
 
     /// Nothing is known about the destination any more, except that it reads as zero everywhere if `empty`.
@@ -244,7 +244,7 @@ impl Evidence {
 
     /// The destination now holds the content that these pages had at the end of `epoch`, and zeros if `zero`.
     pub fn set_held(&mut self, pages: Range<u64>, epoch: Epoch, zero: bool) {
-        self.hold(pages.clone(), epoch);
+        self.set_unchanged(pages.clone(), epoch);
         if zero {
             self.zero_there.insert_range(pages);
         } else {
@@ -254,10 +254,6 @@ impl Evidence {
 
     /// The destination's bytes equal those that these pages had at the end of `epoch`, although they were not sent again.
     pub fn set_unchanged(&mut self, pages: Range<u64>, epoch: Epoch) {
-        self.hold(pages, epoch);
-    }
-
-    fn hold(&mut self, pages: Range<u64>, epoch: Epoch) {
         let held = epoch.0.saturating_add(1);
         self.held[pages.start as usize..pages.end as usize].fill(held);
         for (at, mask) in masks(pages, self.current.end()) {

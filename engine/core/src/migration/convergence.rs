@@ -114,6 +114,7 @@ impl Migration {
             }
         };
         if self.rounds < max_rounds && (!stuck || self.slow_down()) {
+            self.plan_round(rest);
             return self.begin_round();
         }
         match self.config.unconverged {
@@ -152,13 +153,15 @@ impl Migration {
         Some(Nanos(u64::try_from(time).unwrap_or(u64::MAX)))
     }
 
-    /// Looks ahead at the start of a round of precopy. No round is shorter than an epoch has been: only a closed one ends it.
-    pub(super) fn plan_round(&mut self) {
-        let Mode::Precopy { bandwidth, downtime_limit, max_rounds } = self.config.mode else { return };
-        let rest = self.rest();
+    /// How long a round of precopy will take. None is shorter than an epoch has been: only a closed one ends it.
+    pub(super) fn plan_round(&mut self, rest: u64) {
         self.pace.round_time = self.time_for(rest).unwrap_or_default().max(self.pace.last_span());
-        let watched = self.pace.epochs.len() > 1;
-        if watched && self.rounds == 0 {
+    }
+
+    /// Foretells the attempt that begins now, if the guest has been watched for an epoch.
+    pub(super) fn foretell_attempt(&mut self, rest: u64) {
+        let Mode::Precopy { bandwidth, downtime_limit, max_rounds } = self.config.mode else { return };
+        if self.pace.epochs.len() > 1 {
             let link = Link { bandwidth: self.pace.speed.or(bandwidth), downtime_limit, max_rounds };
             // A measured speed is one of guest memory already.
             let share = if self.pace.speed.is_some() { Share::ONE } else { self.wire_share() };

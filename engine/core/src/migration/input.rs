@@ -104,7 +104,7 @@ impl Migration {
         let pages = self.blocks.pages(block);
         if let Some(there) = self.there.get_mut(block.index as usize).filter(|_| !pages.is_empty()) {
             *there = summary.fingerprint;
-            self.baseline_unused = true;
+            self.baseline_given = true;
             if summary.zero {
                 self.evidence.set_zero_there(pages);
             }

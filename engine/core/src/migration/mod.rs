@@ -71,8 +71,8 @@ pub struct Migration {
     order: Vec<u32>,
     /// The block size that the policy wants from the next round on.
     block_size: u64,
-    /// Fingerprints of the baseline were given, by block, and no round has used them yet.
-    baseline_unused: bool,
+    /// Fingerprints of the baseline were given, by block.
+    baseline_given: bool,
     /// True once a round began: the destination is no longer what it was at the start.
     begun: bool,
     /// A log came while the last round was under way: what was judged before may have been written.
@@ -151,7 +151,7 @@ impl Migration {
             there: vec![None; blocks.count() as usize],
             order: Vec::new(),
             block_size: config.block_size,
-            baseline_unused: false,
+            baseline_given: false,
             begun: false,
             look_again: false,
             flight: Flight::default(),
@@ -182,7 +182,7 @@ impl Migration {
             match self.phase {
                 Phase::Waiting { until, .. } if self.now < until => return None,
                 Phase::Waiting { close: true, .. } => self.phase = Phase::Closing { asked: false },
-                Phase::Waiting { close: false, .. } => self.begin_round(),
+                Phase::Waiting { close: false, .. } => self.begin_attempt(),
                 Phase::Closing { asked: false } => {
                     self.phase = Phase::Closing { asked: true };
                     return Some(Action::CloseEpoch);

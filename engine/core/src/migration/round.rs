@@ -30,19 +30,25 @@ impl Migration {
         }
     }
 
+    /// The first round of precopy.
+    pub(super) fn begin_attempt(&mut self) {
+        self.cut_as_wanted();
+        let rest = self.rest();
+        self.plan_round(rest);
+        self.foretell_attempt(rest);
+        self.begin_round();
+    }
+
     pub(super) fn begin_round(&mut self) {
         self.order.clear();
         if self.paused.is_none() {
-            self.cut_as_wanted();
-            // While the guest stands still, order saves nothing and each look ahead costs downtime.
-            self.plan_round();
+            // While the guest stands still, order saves nothing and costs downtime.
             self.put_in_order();
         }
         for state in &mut self.states {
             (state.failures, state.launched) = (0, false);
         }
         self.begun = true;
-        self.baseline_unused = false;
         self.look_again = false;
         self.pace.begin_round(self.now);
         self.phase = Phase::Round { next: 0, sent: 0, deferred: 0 };
@@ -51,7 +57,8 @@ impl Migration {
     /// Cuts the memory into blocks of the size that the policy wants. Between two rounds nothing is on its way, so only what is
     /// remembered block by block is lost: the fingerprints. Those of the baseline are used first.
     fn cut_as_wanted(&mut self) {
-        if self.block_size == self.blocks.block_size() || self.baseline_unused {
+        let baseline_unused = self.baseline_given && !self.begun;
+        if self.block_size == self.blocks.block_size() || baseline_unused {
             return;
         }
         match Blocks::new(&self.slots, self.block_size, self.blocks.generation() + 1) {

@@ -48,7 +48,7 @@ impl PolicyKind {
     /// True if it skips only with proof, so that a guest survives it.
     #[must_use]
     pub fn is_sound(self) -> bool {
-        self != Self::AgingLiteral
+        self.build().is_sound()
     }
 
     /// A fresh policy of this kind.
