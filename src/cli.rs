@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use pagesieve_core::{Gfn, PolicyKind};
 use pagesieve_recorder::workload::{Adversary, Class};
 use pagesieve_recorder::{Region, SourceChoice};
@@ -43,20 +43,38 @@ pub(crate) enum Verb {
     Demo(Demo),
 }
 
-/// Record the page accesses of a process into a trace
+/// Record the page accesses of a QEMU guest or of a process into a trace
 #[derive(Args)]
-#[command(after_help = "\
+#[command(group(ArgGroup::new("target").required(true).multiple(true)), after_help = "\
 Examples:
+  pagesieve record --qmp /run/guest.qmp --fingerprints --class idle --duration 60s -o guest.trace
+  pagesieve record --vm web1 -o web1.trace
   pagesieve record --duration 30s -o redis.trace --pid $(pidof redis-server)
   pagesieve record --fingerprints --class idle -o idle.trace -- pagesieve workload --class idle
-  pagesieve record --pid 4711 --region memfd:guest-ram -o guest.trace
+  pagesieve record --pid 4711 --region memfd:guest-ram -o process.trace
 
-A process given by --pid goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole
+A guest is recorded by its own page numbers. Its memory is found through its QMP monitor or, without --qmp, from QEMU's command
+line, if that leaves no doubt. With --qmp an epoch is closed while the guest is stopped and its disk I/O is done, where
+--fingerprints or direct I/O asks for it. --qmp needs a socket that no other client holds.
+
+--vm NAME tries in turn: /run/libvirt/qemu/NAME.pid, /var/run/libvirt/qemu/NAME.pid, /run/qemu-server/NAME.pid, /run/qemu/NAME.pid,
+/run/NAME.pid, and every QEMU process for -name NAME.
+
+What runs already goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole
 file. Only the process itself is recorded, not its children.")]
 pub(crate) struct Record {
-    /// Process to record
-    #[arg(long, conflicts_with = "command", required_unless_present = "command")]
+    /// QMP socket of the guest to record. Give --pid as well if libvirt listens on it
+    #[arg(long, value_name = "SOCKET", group = "target", conflicts_with_all = ["vm", "pid_file", "region", "command"])]
+    pub(crate) qmp: Option<PathBuf>,
+    /// Process to record. Of a QEMU its guest is recorded, unless --region chooses mappings
+    #[arg(long, group = "target", conflicts_with_all = ["vm", "pid_file", "command"])]
     pub(crate) pid: Option<u32>,
+    /// File that holds the pid, as QEMU and libvirt write it
+    #[arg(long, value_name = "FILE", group = "target", conflicts_with_all = ["vm", "command"])]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Name of the guest to record
+    #[arg(long, value_name = "NAME", group = "target", conflicts_with = "command")]
+    pub(crate) vm: Option<String>,
     /// Mappings to track: START-END in hexadecimal, or a part of the name. May be repeated. Default: every writable anonymous,
     /// memfd or shared-memory mapping of at least 1 MiB
     #[arg(long)]
@@ -73,8 +91,8 @@ pub(crate) struct Record {
     /// Stop after this time. Default: when the process ends
     #[arg(long, value_parser = units::span)]
     pub(crate) duration: Option<Duration>,
-    /// Summarise page contents at each epoch's end: needed to check completeness. Stops the process for some milliseconds each
-    /// time and takes as much memory as it has populated
+    /// Summarise page contents at each epoch's end: needed to check completeness. Stops the guest or process for some
+    /// milliseconds each time and takes as much memory as it has populated
     #[arg(long)]
     pub(crate) fingerprints: bool,
     /// Workload class to note in the trace: idle, light, mixed, heavy-io, or a word of your own
@@ -86,14 +104,14 @@ pub(crate) struct Record {
     /// Size of the event ring
     #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
     pub(crate) ring_size: u64,
-    /// Most pages to track; 8 bytes each in the kernel
-    #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) map_size_limit: u64,
+    /// Most pages to track; 8 bytes each in the kernel. Default: 1048576 (4 GiB), or as many as the guest has
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) map_size_limit: Option<u64>,
     /// Print the outcome as JSON
     #[arg(long)]
     pub(crate) json: bool,
     /// Command to start and record
-    #[arg(last = true)]
+    #[arg(last = true, group = "target")]
     pub(crate) command: Vec<OsString>,
 }
 

@@ -24,8 +24,8 @@ const BATCH: usize = 256;
 
 /// The last seen content of all tracked memory.
 pub(crate) struct Content {
-    /// A copy of each slot, by its first frame. Untouched parts take no memory.
-    copies: HashMap<Gfn, Vec<u8>>,
+    /// A copy of each slot. Untouched parts take no memory.
+    copies: HashMap<MemSlot, Vec<u8>>,
     /// Pages whose copy is not all zeros.
     nonzero: PageBitmap,
     /// Pages that differ from the copy, with their new bytes; kept apart until they are summarised.
@@ -62,11 +62,13 @@ impl Content {
     ///
     /// `populated` are the pages that hold data; all others read as zeros and are not touched.
     pub(crate) fn snapshot(&mut self, pid: u32, slots: &[MemSlot], populated: &PageBitmap) -> PageBitmap {
-        self.copies.retain(|base, _| slots.iter().any(|slot| slot.base == *base));
+        self.copies.retain(|slot, _| slots.contains(slot));
         let mut differs = self.became_holes(slots, populated);
         let mut buffer = vec![0; CHUNK];
         for slot in slots {
-            let copy = self.copies.entry(slot.base).or_insert_with(|| vec![0; slot.pages as usize * PAGE]);
+            // Frames of a guest can come back with other memory behind them: what they held last is known, their copy is not.
+            let new = !self.copies.contains_key(slot);
+            let copy = self.copies.entry(*slot).or_insert_with(|| vec![0; slot.pages as usize * PAGE]);
             for chunk in populated.ranges().flat_map(|range| chunks(cut(range, slot))) {
                 let buffer = &mut buffer[..(chunk.end - chunk.start) as usize * PAGE];
                 read_pages(pid, slot, chunk.start, buffer);
@@ -75,7 +77,7 @@ impl Content {
                     if !same {
                         differs.insert(gfn);
                     }
-                    if !same || self.first {
+                    if !same || self.first || (new && self.nonzero.contains(gfn)) {
                         self.changed.push(gfn);
                         self.bytes.extend_from_slice(page);
                     }
@@ -109,7 +111,7 @@ impl Content {
                 meanwhile();
             }
             let Some(slot) = slots.iter().find(|slot| slot.base <= gfn && gfn < slot.end()) else { continue };
-            let Some(mut copy) = self.copies.remove(&slot.base) else { continue };
+            let Some(mut copy) = self.copies.remove(slot) else { continue };
             summaries.push(self.summary(gfn, page, page_of(&copy, slot, gfn)));
             self.nonzero.grow(slot.end().0);
             if summaries.last().is_some_and(|summary: &PageSummary| summary.content == ContentId(0)) {
@@ -119,7 +121,7 @@ impl Content {
             }
             let offset = (gfn.0 - slot.base.0) as usize * PAGE;
             copy[offset..offset + PAGE].copy_from_slice(page);
-            self.copies.insert(slot.base, copy);
+            self.copies.insert(*slot, copy);
         }
         summaries.sort_unstable_by_key(|summary| summary.gfn);
         summaries

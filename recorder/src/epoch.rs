@@ -17,6 +17,7 @@ use crate::maps::{self, Mapping, Region};
 use crate::pagemap::Scan;
 use crate::process;
 use crate::ptrace::Stopped;
+use crate::qemu::Guest;
 use crate::sharers::{self, DirectIo};
 use crate::target::{Target, is_gone};
 use crate::{arming, uffd::Uffd};
@@ -31,6 +32,26 @@ pub(crate) enum Closed {
     TargetEnded,
 }
 
+/// How the target stands still while its memory is read.
+enum Rest {
+    /// It does not.
+    None,
+    /// Every thread is stopped. I/O that the kernel does by itself may go on.
+    Threads(Stopped),
+    /// It is a guest, stopped by its monitor: its CPUs halt and its I/O is done.
+    Drained,
+}
+
+impl Rest {
+    /// The threads, for those who have business with them.
+    fn threads(&mut self) -> Option<&mut Stopped> {
+        match self {
+            Rest::Threads(stopped) => Some(stopped),
+            Rest::None | Rest::Drained => None,
+        }
+    }
+}
+
 /// Everything that is known of the target between two closings.
 pub(crate) struct Observer {
     pub(crate) pid: u32,
@@ -41,6 +62,7 @@ pub(crate) struct Observer {
     scan: Scan,
     content: Option<Content>,
     control: Control,
+    guest: Option<Guest>,
     regions: Vec<Region>,
     page_limit: u64,
     epoch: Epoch,
@@ -51,6 +73,8 @@ pub(crate) struct Observer {
     present: PageBitmap,
     notes: Vec<Note>,
     limit_reached: bool,
+    /// Bytes of guest memory that are left out.
+    untrackable: u64,
 }
 
 /// What the scans of one closing found.
@@ -66,7 +90,7 @@ struct Found {
 impl Observer {
     /// Takes over a userfaultfd of the target. Nothing is armed yet: the first [`Observer::close`] does that.
     pub(crate) fn new(
-        target: &Target,
+        target: &mut Target,
         events: Events,
         content: Option<Content>,
         regions: Vec<Region>,
@@ -86,6 +110,7 @@ impl Observer {
             scan,
             content,
             control: Control::default(),
+            guest: target.guest.take(),
             regions,
             page_limit,
             epoch: Epoch(0),
@@ -94,56 +119,72 @@ impl Observer {
             present: PageBitmap::default(),
             notes: Vec::new(),
             limit_reached: false,
+            untrackable: 0,
         })
     }
 
     /// Closes the epoch and arms all memory for the next one.
     pub(crate) fn close(&mut self) -> Result<Closed, RecordError> {
+        self.refresh_guest();
         let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
-        let direct_before = sharers::direct_io(self.pid, &mappings);
-        let mut stopped = match self.stop_if_needed(direct_before) {
-            Ok(stopped) => stopped,
+        let direct = sharers::direct_io(self.pid, &mappings);
+        let rest = match self.bring_to_rest(direct) {
+            Ok(rest) => rest,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Closed::Postponed),
             Err(error) if is_gone(&error) => return Ok(Closed::TargetEnded),
             Err(error) => return Err(RecordError::System { what: "stop the target's threads", error }),
         };
+        let closed = self.read_at_rest(rest, direct);
+        // Whatever came of it, the guest goes on.
+        self.resume_guest();
+        let Some(mut frame) = closed? else { return Ok(Closed::TargetEnded) };
+        frame.summaries = self.content.as_mut().map(|content| {
+            let events = &mut self.events;
+            content.summarise(&self.layout.slots(), || events.drain())
+        });
+        self.start = frame.end;
+        Ok(Closed::Frame(Box::new(frame)))
+    }
+
+    /// Reads and re-arms everything, with the target at rest or not. `None` if it has ended.
+    fn read_at_rest(&mut self, mut rest: Rest, direct_before: DirectIo) -> Result<Option<Frame>, RecordError> {
         // What was read before the stop may have changed since.
-        let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
+        let Some(mappings) = self.mappings() else { return Ok(None) };
         let scan_start = self.events.now();
-        let mut found = match self.read_log(&mappings, stopped.as_mut()) {
+        let mut found = match self.read_log(&mappings, rest.threads()) {
             Ok(found) => found,
-            Err(_) if !process::is_alive(self.pid) => return Ok(Closed::TargetEnded),
+            Err(_) if !process::is_alive(self.pid) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let differs = match (&mut self.content, &stopped) {
-            (Some(content), Some(_)) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
-            _ => None,
+        let differs = match (&mut self.content, &rest) {
+            (None, _) | (_, Rest::None) => None,
+            (Some(content), _) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
         };
         if differs.is_some() {
             self.add_late_writes(&mappings, &mut found.log);
+        }
+        if matches!(rest, Rest::Drained) && !self.guest.as_mut().is_some_and(Guest::is_stopped) {
+            // Someone else has let it go on: what was read was read from a running guest.
+            rest = Rest::None;
         }
         let direct = sharers::direct_io(self.pid, &mappings).max(direct_before);
         let others = sharers::written_by_others(self.pid, &mappings, &self.layout);
         found.log.add_unknown(UnknownReason::OtherMapper, &others);
         let end = self.events.now();
         if found.slots_changed {
-            let left_out = self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
-            if left_out > 0 {
-                self.note(Happening::Message(format!(
-                    "{left_out} of the smaller memory slots have no events: there are too many"
-                )));
-            }
+            self.publish_slots()?;
         }
         let (accesses, lost) = self.take_events(end, &mut found);
-        let closing = self.settle(&mut found.log, direct, &lost, stopped.is_some(), differs.as_ref());
-        drop(stopped);
-        let summaries = self.content.as_mut().map(|content| {
-            let events = &mut self.events;
-            content.summarise(&self.layout.slots(), || events.drain())
-        });
-        let frame = Frame { scan_start, end, closing, events: accesses, lost, summaries, ..self.frame(found) };
-        self.start = end;
-        Ok(Closed::Frame(Box::new(frame)))
+        let closing = self.settle(&mut found.log, direct, &lost, &rest, differs.as_ref());
+        Ok(Some(Frame { scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
+    }
+
+    fn publish_slots(&mut self) -> Result<(), RecordError> {
+        let left_out = self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
+        if left_out > 0 {
+            self.note(Happening::Message(format!("{left_out} of the smaller memory slots have no events: there are too many")));
+        }
+        Ok(())
     }
 
     /// The frame of what the scans found, and the state from which the next epoch starts.
@@ -152,7 +193,7 @@ impl Observer {
         self.epoch = epoch.next();
         self.populated.clone_from(&found.populated);
         self.present = std::mem::take(&mut found.present);
-        // Numbers of pages are not used again, but a frame knows no pages beyond its last slot.
+        // A frame knows no pages beyond its last slot.
         let end = self.layout.slots().iter().map(|slot| slot.end().0).max().unwrap_or(0);
         let Found { log, populated, huge, .. } = &mut found;
         let known = log.unknown.iter_mut().map(|set| &mut set.pages);
@@ -174,16 +215,40 @@ impl Observer {
         maps::read(self.pid).ok().filter(|mappings| !mappings.is_empty())
     }
 
-    /// Stops the target if its content is to be read, or if direct I/O could land in a page after its scan. Where only the
+    /// Brings the target to rest if its content is to be read, or if direct I/O could land in a page after its scan. Where only the
     /// latter asks for it and we may not stop the target, its pages count as unknown instead.
-    fn stop_if_needed(&self, direct: DirectIo) -> io::Result<Option<Stopped>> {
+    fn bring_to_rest(&mut self, direct: DirectIo) -> io::Result<Rest> {
         if self.content.is_none() && direct == DirectIo::None {
-            return Ok(None);
+            return Ok(Rest::None);
+        }
+        if self.stop_guest() {
+            return Ok(Rest::Drained);
         }
         match Stopped::all(self.pid) {
-            Ok(stopped) => Ok(Some(stopped)),
-            Err(error) if self.content.is_none() && error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Ok(stopped) => Ok(Rest::Threads(stopped)),
+            Err(error) if self.content.is_none() && error.kind() == io::ErrorKind::PermissionDenied => Ok(Rest::None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Looks where the guest's memory is now, and what has become of the guest.
+    fn refresh_guest(&mut self) {
+        let lines = self.guest.as_mut().map(Guest::refresh).unwrap_or_default();
+        lines.into_iter().for_each(|line| self.note(Happening::Message(line)));
+    }
+
+    /// Stops the guest by its monitor, if it has one.
+    fn stop_guest(&mut self) -> bool {
+        let stopped = self.guest.as_mut().map_or(Ok(false), Guest::stop);
+        stopped.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the guest could not be stopped by its monitor");
+            false
+        })
+    }
+
+    fn resume_guest(&mut self) {
+        if let Some(Err(error)) = self.guest.as_mut().map(Guest::resume) {
+            tracing::warn!("failed to {error}; if the guest is stopped, let it go on with `cont`");
         }
     }
 
@@ -258,10 +323,20 @@ impl Observer {
             self.layout.clear();
             found.slots_changed = true;
         }
-        let changes = self.layout.follow(self.pid, mappings, &self.regions, self.page_limit);
+        let wanted = match &self.guest {
+            Some(guest) => guest.wanted(mappings),
+            None => maps::chosen(mappings, &self.regions).collect(),
+        };
+        let changes = self.layout.follow(self.pid, mappings, &wanted, self.page_limit);
         if changes.beyond_limit > 0 && !std::mem::replace(&mut self.limit_reached, true) {
             let mib = changes.beyond_limit >> 20;
             self.note(Happening::Message(format!("{mib} MiB left out: the limit of {} pages is reached", self.page_limit)));
+        }
+        // What was plugged in may be of a kind that the guest did not begin with.
+        let untrackable = self.guest.as_ref().map_or(0, |guest| guest.untrackable(mappings));
+        if std::mem::replace(&mut self.untrackable, untrackable) < untrackable {
+            let mib = untrackable >> 20;
+            self.note(Happening::Message(format!("{mib} MiB of guest memory left out: they cannot be tracked soundly")));
         }
         let mut new = PageBitmap::new(self.layout.frame_end());
         for slot in &changes.added {
@@ -337,14 +412,18 @@ impl Observer {
     }
 
     /// Adds what this epoch cannot know, or, where all content was compared, what the comparison found.
-    fn settle(&self, log: &mut DirtyLog, direct: DirectIo, lost: &Lost, stopped: bool, differs: Option<&PageBitmap>) -> Closing {
+    fn settle(&self, log: &mut DirtyLog, direct: DirectIo, lost: &Lost, rest: &Rest, differs: Option<&PageBitmap>) -> Closing {
         let blind_to_discards = self.layout.has_shared() && (!self.events.sees_control() || lost.control > 0);
-        let in_flight = direct == DirectIo::Asynchronous || (direct == DirectIo::Synchronous && !stopped);
+        let in_flight = match rest {
+            Rest::Drained => false,
+            Rest::Threads(_) => direct == DirectIo::Asynchronous,
+            Rest::None => direct != DirectIo::None,
+        };
         let gaps = [
             (blind_to_discards, UnknownReason::LostControl, self.layout.pages_of(Backing::Shared)),
             (in_flight, UnknownReason::DirectIo, self.layout.pages()),
         ];
-        let mut closing = if stopped { Closing::Quiescent } else { Closing::Running };
+        let mut closing = if matches!(rest, Rest::None) { Closing::Running } else { Closing::Quiescent };
         for (open, reason, mut pages) in gaps {
             if !open {
                 continue;
@@ -361,6 +440,10 @@ impl Observer {
 
     fn note(&mut self, what: Happening) {
         self.notes.push(Note { time: self.events.now(), what });
+    }
+
+    pub(crate) fn guest(&self) -> Option<&Guest> {
+        self.guest.as_ref()
     }
 
     /// The slots as they are now.

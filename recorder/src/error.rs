@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::arming::InjectError;
+use crate::qemu::QmpError;
 
 /// Why a recording failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,26 @@ pub enum RecordError {
         pid: u32,
         /// The cause.
         error: io::Error,
+    },
+    /// The monitor could not be used.
+    #[error(transparent)]
+    Qmp(#[from] QmpError),
+    /// The system does not say who listens.
+    #[error("find the process behind the QMP socket: the system does not tell; give it with --pid")]
+    NoPeer,
+    /// The guest of a monitor lies in another process.
+    #[error("find the guest's memory in process {pid}: it is not there; give QEMU's own process with --pid as well")]
+    OtherGuest {
+        /// The process looked at.
+        pid: u32,
+    },
+    /// Guest memory of a kind that cannot be tracked soundly.
+    #[error(
+        "track all of the guest's memory: {mib} MiB are a private mapping of a file, or of a file on disk; give QEMU a memory backend with share=on on memfd or tmpfs, or memory-backend-ram"
+    )]
+    GuestMemory {
+        /// How much.
+        mib: u64,
     },
     /// A process cannot arm itself while it is stopped.
     #[error("record process {}: that is this command itself; give the pid of another process", std::process::id())]

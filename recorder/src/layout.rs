@@ -1,7 +1,7 @@
 //! Which memory is tracked: the memory slots, and how they follow the target's mappings.
 //!
-//! Frames are numbered in the order in which memory is found and never used twice, so a frame means the same page in the whole
-//! trace. A mapping that grows gets a slot of its own for the new part.
+//! The frames of a guest are its own. Those of any other process are numbered in the order in which memory is found and never used
+//! twice, so a frame means the same page in the whole trace. A mapping that grows gets a slot of its own for the new part.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use pagesieve_core::{Backing, Gfn, Hva, MemSlot, PAGE_SHIFT, PageBitmap};
 use rustix::fs::{SeekFrom, seek};
 
-use crate::maps::{self, FileId, Mapping, Region};
+use crate::maps::{FileId, Mapping};
 
 /// A memory slot and what is behind it.
 pub(crate) struct Tracked {
@@ -22,11 +22,23 @@ pub(crate) struct Tracked {
     handle: Option<File>,
 }
 
+/// A part of a mapping that is to be tracked.
+pub(crate) struct Wanted<'a> {
+    pub(crate) mapping: &'a Mapping,
+    /// The addresses, inside the mapping.
+    pub(crate) range: Range<u64>,
+    pub(crate) backing: Backing,
+    /// The first frame; `None` for the next free one.
+    pub(crate) base: Option<Gfn>,
+    pub(crate) numa_node: Option<u16>,
+}
+
 /// The tracked memory of one process.
 #[derive(Default)]
 pub(crate) struct Layout {
     tracked: Vec<Tracked>,
-    next: u64,
+    /// One past the highest frame ever given out.
+    end: u64,
 }
 
 /// What [`Layout::follow`] changed.
@@ -94,6 +106,15 @@ impl Tracked {
     }
 }
 
+impl Wanted<'_> {
+    /// True if the slot holds memory of this part, and by the same frames.
+    fn agrees_with(&self, slot: &MemSlot) -> bool {
+        let overlaps = self.range.start < slot.hva_end().0 && slot.hva.0 < self.range.end;
+        let frame_zero = |base: Gfn, hva: u64| base.0.wrapping_sub(hva >> PAGE_SHIFT);
+        overlaps && self.base.is_none_or(|base| frame_zero(base, self.range.start) == frame_zero(slot.base, slot.hva.0))
+    }
+}
+
 impl Layout {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Tracked> {
         self.tracked.iter()
@@ -105,7 +126,7 @@ impl Layout {
 
     /// One past the highest frame ever given out.
     pub(crate) fn frame_end(&self) -> u64 {
-        self.next
+        self.end
     }
 
     pub(crate) fn has_shared(&self) -> bool {
@@ -114,7 +135,7 @@ impl Layout {
 
     /// All pages of slots of a kind.
     pub(crate) fn pages_of(&self, backing: Backing) -> PageBitmap {
-        let mut pages = PageBitmap::new(self.next);
+        let mut pages = PageBitmap::new(self.end);
         for tracked in self.tracked.iter().filter(|tracked| tracked.slot.backing == backing) {
             pages.insert_range(tracked.slot.base.0..tracked.slot.end().0);
         }
@@ -133,42 +154,49 @@ impl Layout {
         self.tracked.drain(..).map(|tracked| tracked.slot).collect()
     }
 
-    /// Drops slots whose memory is gone and adds slots for memory that no slot covers yet.
-    pub(crate) fn follow(&mut self, pid: u32, mappings: &[Mapping], regions: &[Region], page_limit: u64) -> Changes {
+    /// Drops slots whose memory is gone or no longer wanted, and adds slots for wanted memory that no slot covers yet. Frames from
+    /// `page_limit` on are left out.
+    pub(crate) fn follow(&mut self, pid: u32, mappings: &[Mapping], wanted: &[Wanted<'_>], page_limit: u64) -> Changes {
         let mut changes = Changes::default();
         self.tracked.retain(|tracked| {
-            let shown = tracked.shown(mappings).next().is_some();
-            if !shown {
+            let stays = tracked.shown(mappings).next().is_some() && wanted.iter().any(|part| part.agrees_with(&tracked.slot));
+            if !stays {
                 changes.removed.push(tracked.slot);
             }
-            shown
+            stays
         });
-        for (mapping, backing) in maps::chosen(mappings, regions) {
-            for part in self.uncovered(mapping) {
-                let pages = (part.end - part.start) >> PAGE_SHIFT;
-                if self.next + pages > page_limit {
-                    changes.beyond_limit += part.end - part.start;
+        for part in wanted {
+            for range in self.uncovered(&part.range) {
+                let pages = (range.end - range.start) >> PAGE_SHIFT;
+                let base = part.base.map_or(self.end, |base| base.0 + ((range.start - part.range.start) >> PAGE_SHIFT));
+                if base + pages > page_limit {
+                    changes.beyond_limit += range.end - range.start;
                     continue;
                 }
-                let slot = MemSlot { base: Gfn(self.next), pages, hva: Hva(part.start), backing, numa_node: None };
-                self.next += pages;
-                let file_offset = mapping.offset + (part.start - mapping.start);
-                let handle = mapping.file.as_ref().and_then(|file| open_file(pid, mapping, file));
-                self.tracked.push(Tracked { slot, file: mapping.file.clone(), file_offset, handle });
+                let slot =
+                    MemSlot { base: Gfn(base), pages, hva: Hva(range.start), backing: part.backing, numa_node: part.numa_node };
+                self.add(pid, part.mapping, slot);
                 changes.added.push(slot);
             }
         }
         changes
     }
 
-    /// The parts of a mapping that no slot covers.
-    fn uncovered(&self, mapping: &Mapping) -> Vec<Range<u64>> {
+    fn add(&mut self, pid: u32, mapping: &Mapping, slot: MemSlot) {
+        self.end = self.end.max(slot.end().0);
+        let file_offset = mapping.offset + (slot.hva.0 - mapping.start);
+        let handle = mapping.file.as_ref().and_then(|file| open_file(pid, mapping, file));
+        self.tracked.push(Tracked { slot, file: mapping.file.clone(), file_offset, handle });
+    }
+
+    /// The parts of a range of addresses that no slot covers.
+    fn uncovered(&self, wanted: &Range<u64>) -> Vec<Range<u64>> {
         let mut covered: Vec<_> = self.tracked.iter().map(|tracked| tracked.slot.hva.0..tracked.slot.hva_end().0).collect();
         covered.sort_by_key(|range| range.start);
         let mut parts = Vec::new();
-        let mut at = mapping.start;
+        let mut at = wanted.start;
         for range in covered {
-            if range.end <= at || range.start >= mapping.end {
+            if range.end <= at || range.start >= wanted.end {
                 continue;
             }
             if range.start > at {
@@ -176,8 +204,8 @@ impl Layout {
             }
             at = range.end;
         }
-        if at < mapping.end {
-            parts.push(at..mapping.end);
+        if at < wanted.end {
+            parts.push(at..wanted.end);
         }
         parts
     }
@@ -204,6 +232,7 @@ impl FileId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maps;
 
     fn mapping(start: u64, end: u64, inode: u64) -> Mapping {
         Mapping {
@@ -219,22 +248,47 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    /// Follows a process of which every mapping is chosen.
+    fn follow(layout: &mut Layout, mappings: &[Mapping], page_limit: u64) -> Changes {
+        layout.follow(1, mappings, &maps::chosen(mappings, &[]).collect::<Vec<_>>(), page_limit)
+    }
+
+    /// Follows a guest that has one mapping, at this frame.
+    fn follow_guest(layout: &mut Layout, mapping: &Mapping, base: u64) -> Changes {
+        let backing = mapping.backing().unwrap();
+        let part = Wanted { mapping, range: mapping.start..mapping.end, backing, base: Some(Gfn(base)), numa_node: Some(1) };
+        layout.follow(1, std::slice::from_ref(mapping), &[part], 1 << 20)
+    }
+
+    #[test]
+    fn guest_memory_has_the_frames_of_the_guest() {
+        let mut layout = Layout::default();
+        let changes = follow_guest(&mut layout, &mapping(4 * MIB, 6 * MIB, 0), 0x1000);
+        let slot = changes.added[0];
+        assert_eq!((slot.base, slot.end(), slot.numa_node), (Gfn(0x1000), Gfn(0x1200), Some(1)));
+        assert_eq!(follow_guest(&mut layout, &mapping(4 * MIB, 6 * MIB, 0), 0x1000), Changes::default());
+        let changes = follow_guest(&mut layout, &mapping(4 * MIB, 6 * MIB, 0), 0x2000);
+        assert_eq!((changes.removed, changes.added[0].base), (vec![slot], Gfn(0x2000)), "it was plugged in elsewhere");
+        let changes = follow_guest(&mut layout, &mapping(4 * MIB, 6 * MIB, 0), 0xfff00);
+        assert_eq!((changes.added.len(), changes.beyond_limit), (0, 2 * MIB));
+    }
+
     #[test]
     fn a_mapping_that_grows_gets_a_slot_for_the_new_part() {
         let mut layout = Layout::default();
-        layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 0)], &[], 1 << 20);
-        let changes = layout.follow(1, &[mapping(4 * MIB, 9 * MIB, 0)], &[], 1 << 20);
+        follow(&mut layout, &[mapping(4 * MIB, 6 * MIB, 0)], 1 << 20);
+        let changes = follow(&mut layout, &[mapping(4 * MIB, 9 * MIB, 0)], 1 << 20);
         assert!(changes.removed.is_empty());
         assert_eq!(changes.added.len(), 1);
         assert_eq!((changes.added[0].base, changes.added[0].hva, changes.added[0].pages), (Gfn(512), Hva(6 * MIB), 768));
-        assert_eq!(layout.follow(1, &[mapping(4 * MIB, 9 * MIB, 0)], &[], 1 << 20), Changes::default());
+        assert_eq!(follow(&mut layout, &[mapping(4 * MIB, 9 * MIB, 0)], 1 << 20), Changes::default());
     }
 
     #[test]
     fn another_file_at_the_same_place_is_other_memory() {
         let mut layout = Layout::default();
-        layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 7)], &[], 1 << 20);
-        let changes = layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 8)], &[], 1 << 20);
+        follow(&mut layout, &[mapping(4 * MIB, 6 * MIB, 7)], 1 << 20);
+        let changes = follow(&mut layout, &[mapping(4 * MIB, 6 * MIB, 8)], 1 << 20);
         assert_eq!((changes.removed.len(), changes.added.len()), (1, 1));
         assert_eq!(changes.added[0].base, Gfn(512), "a frame number is never used twice");
     }
@@ -242,7 +296,7 @@ mod tests {
     #[test]
     fn memory_beyond_the_page_limit_is_left_out_and_said() {
         let mut layout = Layout::default();
-        let changes = layout.follow(1, &[mapping(4 * MIB, 6 * MIB, 0), mapping(8 * MIB, 9 * MIB, 0)], &[], 300);
+        let changes = follow(&mut layout, &[mapping(4 * MIB, 6 * MIB, 0), mapping(8 * MIB, 9 * MIB, 0)], 300);
         assert_eq!(changes.beyond_limit, 2 * MIB);
         assert_eq!(changes.added.len(), 1, "what fits is tracked");
     }
@@ -252,7 +306,7 @@ mod tests {
         let mut layout = Layout::default();
         let mut part = mapping(4 * MIB, 6 * MIB, 7);
         part.offset = MIB;
-        layout.follow(1, &[part], &[], 1 << 20);
+        follow(&mut layout, &[part], 1 << 20);
         let tracked = layout.iter().next().unwrap();
         assert_eq!(tracked.frames_of_file(&(0..MIB + 1)), 0..1, "a page touched in part counts whole");
         assert_eq!(tracked.frames_of_file(&(2 * MIB..100 * MIB)), 256..512);

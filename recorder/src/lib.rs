@@ -1,4 +1,4 @@
-//! Observes a running process and writes a trace of the pages it touches.
+//! Observes a running process, or the guest in a QEMU, and writes a trace of the pages it touches.
 //!
 //! A recording is a chain of epochs. While one is open, events of the kernel program are collected. At its end `PAGEMAP_SCAN`
 //! says which pages were written and arms them again; everything that the scan cannot see (discards, other mappings, direct
@@ -16,6 +16,7 @@ mod maps;
 pub mod pagemap;
 mod process;
 mod ptrace;
+mod qemu;
 mod session;
 mod sharers;
 mod target;
@@ -29,5 +30,6 @@ pub use doctor::doctor;
 pub use error::RecordError;
 pub use events::SourceChoice;
 pub use maps::Region;
-pub use session::{Listener, Options, Progress, Started, record};
+pub use qemu::{Find, FindError, QmpError, find};
+pub use session::{DEFAULT_PAGE_LIMIT, Listener, Options, Progress, Started, record};
 pub use target::{CommandOutput, TargetSpec, machine};

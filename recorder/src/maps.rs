@@ -7,6 +7,8 @@ use std::path::Path;
 
 use pagesieve_core::Backing;
 
+use crate::layout::Wanted;
+
 /// Regions below this are not picked up by default: stacks, small heaps and library data say little about a guest.
 pub(crate) const SMALLEST_DEFAULT: u64 = 1 << 20;
 
@@ -126,7 +128,7 @@ impl std::str::FromStr for Region {
 }
 
 /// The mappings to track: those the regions choose or, without any, all of at least [`SMALLEST_DEFAULT`].
-pub(crate) fn chosen<'a>(mappings: &'a [Mapping], regions: &'a [Region]) -> impl Iterator<Item = (&'a Mapping, Backing)> {
+pub(crate) fn chosen<'a>(mappings: &'a [Mapping], regions: &'a [Region]) -> impl Iterator<Item = Wanted<'a>> {
     mappings.iter().filter(|mapping| mapping.writable).filter_map(move |mapping| {
         let wanted = if regions.is_empty() {
             mapping.len() >= SMALLEST_DEFAULT
@@ -136,7 +138,8 @@ pub(crate) fn chosen<'a>(mappings: &'a [Mapping], regions: &'a [Region]) -> impl
                 Region::Named(name) => mapping.name.contains(name.as_str()),
             })
         };
-        wanted.then(|| mapping.backing().map(|backing| (mapping, backing)))?
+        let backing = mapping.backing().filter(|_| wanted)?;
+        Some(Wanted { mapping, range: mapping.start..mapping.end, backing, base: None, numa_node: None })
     })
 }
 
@@ -155,7 +158,7 @@ mod tests {
     fn anonymous_and_memfd_memory_is_tracked_and_nothing_else() {
         let mappings: Vec<_> = TEXT.lines().filter_map(parse).collect();
         assert_eq!(mappings.len(), 5);
-        let found: Vec<_> = chosen(&mappings, &[]).map(|(mapping, backing)| (mapping.name.as_str(), backing)).collect();
+        let found: Vec<_> = chosen(&mappings, &[]).map(|part| (part.mapping.name.as_str(), part.backing)).collect();
         assert_eq!(found, [("[heap]", Backing::Anonymous), ("/memfd:guest ram (deleted)", Backing::Shared)]);
         assert_eq!(mappings[1].file_range(), 0x1000..0x1000_1000);
     }
@@ -166,7 +169,7 @@ mod tests {
         let heap = "0x55d0c0a00000-55d0c0a01000".parse().unwrap();
         assert_eq!(chosen(&mappings, &[heap]).count(), 1);
         let named = "memfd:guest".parse().unwrap();
-        assert_eq!(chosen(&mappings, &[named]).next().unwrap().0.start, 0x7f00_0000_0000);
+        assert_eq!(chosen(&mappings, &[named]).next().unwrap().range.start, 0x7f00_0000_0000);
         assert!("20-10".parse::<Region>().is_err());
     }
 }

@@ -38,15 +38,21 @@ pub(crate) fn read_memory(pid: u32, at: u64, into: &mut [u8]) -> io::Result<()> 
     Ok(())
 }
 
+/// The program and its arguments; empty for a process without any.
+pub(crate) fn arguments(pid: u32) -> Vec<String> {
+    let raw = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = raw.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 /// The command line, arguments joined by spaces; the name in brackets for a process without one.
 pub(crate) fn command_line(pid: u32) -> String {
-    let raw = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = raw.split(|&byte| byte == 0).filter(|word| !word.is_empty()).collect();
+    let words = arguments(pid);
     if words.is_empty() {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         return format!("[{}]", name.trim());
     }
-    words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+    words.join(" ")
 }
 
 /// True if the process exists and has not ended (a zombie has).

@@ -13,10 +13,14 @@ use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
 use crate::pagemap;
+use crate::qemu::Guest;
 use crate::target::{CommandOutput, Target, TargetSpec, machine};
 
 /// How often the ring is emptied. At a million events a second it holds 24 MB/s, so this keeps a default ring a tenth full.
 const TICK: Duration = Duration::from_millis(20);
+
+/// Most pages of a process that are tracked by default: 4 GiB.
+pub const DEFAULT_PAGE_LIMIT: u64 = 1 << 20;
 
 /// How to record. The defaults are those of the command.
 #[derive(Clone, Debug)]
@@ -35,8 +39,9 @@ pub struct Options {
     pub class: Option<String>,
     /// Size of the event ring in bytes; rounded up to a power of two.
     pub ring_bytes: u32,
-    /// Most pages to track.
-    pub page_limit: u64,
+    /// Most pages to track; frames of a guest count from its address zero. `None` is [`DEFAULT_PAGE_LIMIT`], or as many as the guest
+    /// has.
+    pub page_limit: Option<u64>,
     /// Where the output of a command goes.
     pub command_output: CommandOutput,
     /// The trace to write.
@@ -55,7 +60,7 @@ impl Default for Options {
             fingerprints: false,
             class: None,
             ring_bytes: 8 << 20,
-            page_limit: 1 << 20,
+            page_limit: None,
             command_output: CommandOutput::Inherit,
             output: PathBuf::from("pagesieve.trace"),
             force: false,
@@ -97,6 +102,10 @@ pub struct Started {
     pub hooks: Vec<String>,
     /// How memory is armed.
     pub arming: String,
+    /// The guest that is recorded, in words; `None` if it is a process.
+    pub guest: Option<String>,
+    /// Why a QEMU is recorded like any other process, if it is.
+    pub no_guest: Option<String>,
 }
 
 /// What the caller wants to hear of a recording.
@@ -126,15 +135,18 @@ pub fn record(
     if !options.force && options.output.exists() {
         return Err(pagesieve_traces::WriteError::Exists { path: options.output.clone() }.into());
     }
-    let mut target = Target::start(spec, options.command_output)?;
-    let (events, fallback) = Events::open(target.pid, options.source, options.ring_bytes, options.page_limit)?;
+    // Who chooses mappings wants just these.
+    let mut target = Target::start(spec, !options.regions.is_empty(), options.command_output)?;
+    let guest_frames = target.guest.as_mut().map_or(0, Guest::frame_end);
+    let page_limit = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames));
+    let (events, fallback) = Events::open(target.pid, options.source, options.ring_bytes, page_limit)?;
     let content = options.fingerprints.then(Content::new).transpose();
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
-    let observer = Observer::new(&target, events, content, options.regions.clone(), options.page_limit)?;
+    let observer = Observer::new(&mut target, events, content, options.regions.clone(), page_limit)?;
     let mut session = Session { observer, last: None, started: Instant::now(), progress: Progress::default(), options };
-    listener.started(&session.describe(fallback));
+    listener.started(&session.describe(&target, fallback));
     let first = session.baseline(&target)?;
-    if matches!(spec, TargetSpec::Pid(_)) && session.observer.slots().is_empty() {
+    if !matches!(spec, TargetSpec::Command(_)) && session.observer.slots().is_empty() {
         return Err(no_memory(&target, options));
     }
     let header = session.header(&target);
@@ -167,13 +179,15 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn describe(&self, fallback: Option<String>) -> Started {
+    fn describe(&self, target: &Target, fallback: Option<String>) -> Started {
         Started {
             pid: self.observer.pid,
             source: self.observer.events.source(),
             fallback,
             hooks: self.observer.events.hooks(),
             arming: self.observer.way.to_string(),
+            guest: self.observer.guest().map(Guest::describe),
+            no_guest: target.no_guest.clone(),
         }
     }
 
@@ -189,6 +203,7 @@ impl Session<'_> {
     }
 
     fn header(&self, target: &Target) -> Header {
+        let kind = if self.observer.guest().is_some() { "qemu" } else { "process" };
         Header {
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
@@ -197,7 +212,7 @@ impl Session<'_> {
             source: self.observer.events.source(),
             hooks: self.observer.events.hooks(),
             arming: self.observer.way.to_string(),
-            target: Observed { kind: "process".to_owned(), pid: target.pid, command: target.command.clone() },
+            target: Observed { kind: kind.to_owned(), pid: target.pid, command: target.command.clone() },
             class: self.options.class.clone(),
             epoch_length: Nanos(self.options.epoch.as_nanos() as u64),
             fingerprints: self.options.fingerprints,

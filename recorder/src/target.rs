@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,13 +15,21 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::arming::HANDOVER_VARIABLE;
 use crate::error::RecordError;
-use crate::process;
+use crate::qemu::Guest;
+use crate::{maps, process};
 
 /// What to observe.
 #[derive(Clone, Debug)]
 pub enum TargetSpec {
-    /// A process that runs already. It is left running when the recording ends.
+    /// A process that runs already. It is left running when the recording ends. If it is a QEMU, its guest is recorded.
     Pid(u32),
+    /// The guest behind the QMP socket of a QEMU that runs already.
+    Guest {
+        /// The socket.
+        qmp: PathBuf,
+        /// Its process, where the socket does not tell (libvirt listens on behalf of QEMU).
+        pid: Option<u32>,
+    },
     /// A command and its arguments. It is started for the recording and ended with it (SIGTERM).
     Command(Vec<OsString>),
 }
@@ -45,14 +54,44 @@ pub(crate) struct Target {
     child: Option<Child>,
     /// Our end of the socket on which a command may hand over a userfaultfd.
     pub(crate) socket: Option<UnixStream>,
+    /// The virtual machine in it, if it is to be recorded as one.
+    pub(crate) guest: Option<Guest>,
+    /// Why a QEMU is recorded like any other process.
+    pub(crate) no_guest: Option<String>,
 }
 
 impl Target {
-    pub(crate) fn start(spec: &TargetSpec, output: CommandOutput) -> Result<Self, RecordError> {
+    /// Starts or finds the process. With `whole` it is recorded as a process even if a guest runs in it.
+    pub(crate) fn start(spec: &TargetSpec, whole: bool, output: CommandOutput) -> Result<Self, RecordError> {
         match spec {
-            TargetSpec::Pid(pid) => Self::attach(*pid),
+            TargetSpec::Pid(pid) => {
+                let mut target = Self::attach(*pid)?;
+                match Guest::of_process(*pid).filter(|_| !whole) {
+                    Some(Ok(guest)) => target.guest = Some(guest),
+                    Some(Err(reason)) => target.no_guest = Some(reason),
+                    None => {}
+                }
+                Ok(target)
+            }
+            TargetSpec::Guest { qmp, pid } => Self::attach_guest(qmp, *pid),
             TargetSpec::Command(words) => Self::spawn(words, output),
         }
+    }
+
+    fn attach_guest(socket: &Path, pid: Option<u32>) -> Result<Self, RecordError> {
+        let (guest, peer) = Guest::by_monitor(socket)?;
+        let pid = pid.or(peer).ok_or(RecordError::NoPeer)?;
+        let mut target = Self::attach(pid)?;
+        let mappings = maps::read(pid).unwrap_or_default();
+        if !guest.lives_in(&mappings) {
+            return Err(RecordError::OtherGuest { pid });
+        }
+        match guest.untrackable(&mappings) {
+            0 => {}
+            bytes => return Err(RecordError::GuestMemory { mib: bytes.div_ceil(1 << 20) }),
+        }
+        target.guest = Some(guest);
+        Ok(target)
     }
 
     fn attach(pid: u32) -> Result<Self, RecordError> {
@@ -66,7 +105,7 @@ impl Target {
         fs::File::open(format!("/proc/{pid}/pagemap"))
             .and_then(|_| fs::read(format!("/proc/{pid}/maps")))
             .map_err(|error| RecordError::NoAccess { pid, error })?;
-        Ok(Self { pid, command: process::command_line(pid), pidfd, child: None, socket: None })
+        Ok(Self { pid, command: process::command_line(pid), pidfd, child: None, socket: None, guest: None, no_guest: None })
     }
 
     fn spawn(words: &[OsString], output: CommandOutput) -> Result<Self, RecordError> {
@@ -89,7 +128,7 @@ impl Target {
         let pid = child.id();
         let pidfd = process::open(pid).map_err(failed)?;
         let command = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        Ok(Self { pid, command, pidfd, child: Some(child), socket: Some(ours) })
+        Ok(Self { pid, command, pidfd, child: Some(child), socket: Some(ours), guest: None, no_guest: None })
     }
 
     /// Waits until the process ends, at most `timeout`. Returns true if it has ended.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use pagesieve_recorder::{CommandOutput, Listener, Options, Progress, Started, TargetSpec, record};
+use pagesieve_recorder::{CommandOutput, Find, Listener, Options, Progress, Started, TargetSpec, find, record};
 use serde_json::json;
 
 use crate::cli::Record;
@@ -13,10 +13,7 @@ use crate::{output, units};
 
 pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
     super::check_output(&options.output)?;
-    let spec = match options.pid {
-        Some(pid) => TargetSpec::Pid(pid),
-        None => TargetSpec::Command(options.command.clone()),
-    };
+    let spec = target(options)?;
     let settings = Options {
         source: options.source.into(),
         regions: options.region.clone(),
@@ -39,6 +36,7 @@ pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
             "schema": { "name": "pagesieve.record", "version": "1.0" },
             "trace": options.output,
             "source": line.started.as_ref().map(|started| started.source),
+            "guest": line.started.as_ref().and_then(|started| started.guest.clone()),
             "fallback": line.started.as_ref().and_then(|started| started.fallback.clone()),
             "seconds": done.elapsed.as_secs_f64(),
             "epochs": done.epochs,
@@ -56,6 +54,18 @@ pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
         done.pages,
         units::show_bytes(done.bytes)
     ))
+}
+
+fn target(options: &Record) -> anyhow::Result<TargetSpec> {
+    if let Some(qmp) = &options.qmp {
+        return Ok(TargetSpec::Guest { qmp: qmp.clone(), pid: options.pid });
+    }
+    let file = options.pid_file.clone().map(Find::PidFile);
+    Ok(match (options.pid, file.or(options.vm.clone().map(Find::Name))) {
+        (Some(pid), _) => TargetSpec::Pid(pid),
+        (None, Some(what)) => TargetSpec::Pid(find(&what)?),
+        (None, None) => TargetSpec::Command(options.command.clone()),
+    })
 }
 
 /// A flag that Ctrl-C and SIGTERM set. The second Ctrl-C ends the command at once; the trace is whole up to its last frame.
@@ -99,7 +109,13 @@ impl Listener for ProgressLine {
                 output::note(format_args!("no events, only the kernel's dirty log: failed to {reason}"));
             });
         }
-        self.bar.set_message(format!("recording process {}", started.pid));
+        if let Some(reason) = &started.no_guest {
+            self.bar.suspend(|| {
+                output::note(format_args!("a QEMU, recorded like any process, by page numbers of our own: {reason}; give --qmp"));
+            });
+        }
+        let what = started.guest.clone().unwrap_or_else(|| format!("process {}", started.pid));
+        self.bar.set_message(format!("recording {what}"));
         self.started = Some(started.clone());
     }
 
