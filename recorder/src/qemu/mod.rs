@@ -5,6 +5,7 @@
 //! disk I/O in flight*, which no stop of the process's threads can do.
 
 mod find;
+mod guard;
 mod guess;
 mod memory;
 mod qmp;
@@ -20,6 +21,7 @@ pub use qmp::QmpError;
 
 use crate::layout::Wanted;
 use crate::maps::{self, Mapping};
+use guard::Guard;
 use memory::GuestRam;
 use qmp::{Event, Qmp};
 
@@ -36,6 +38,8 @@ struct Monitor {
     stopped: bool,
     /// Events that our own commands cause and that were not seen yet.
     ours: Vec<&'static str>,
+    /// Lets the guest go on if we cannot.
+    guard: Guard,
 }
 
 impl Guest {
@@ -44,7 +48,8 @@ impl Guest {
         let mut qmp = Qmp::connect(socket)?;
         let ram = memory::ask(&mut qmp)?;
         let peer = qmp.peer();
-        Ok((Self { ram, monitor: Some(Monitor { qmp, stopped: false, ours: Vec::new() }) }, peer))
+        let guard = Guard::start(socket)?;
+        Ok((Self { ram, monitor: Some(Monitor { qmp, stopped: false, ours: Vec::new(), guard }) }, peer))
     }
 
     /// Looks whether a process is a QEMU whose guest memory can be told from outside. `None` if it is no QEMU; the reason if it is
@@ -112,6 +117,7 @@ impl Guest {
         let status = monitor.qmp.execute("query-status", json!({}))?;
         // One that someone else has stopped is at rest already, and not ours to let go on.
         if status["running"] == true {
+            monitor.guard.stopping()?;
             monitor.stopped = true;
             monitor.ours.push("STOP");
             monitor.qmp.execute("stop", json!({}))?;
@@ -131,7 +137,7 @@ impl Guest {
         monitor.ours.push("RESUME");
         monitor.qmp.execute("cont", json!({}))?;
         monitor.stopped = false;
-        Ok(())
+        Ok(monitor.guard.resumed()?)
     }
 
     /// The parts of its memory, as far as they are mapped.
