@@ -1,6 +1,8 @@
 //! Running the command as a user would, and small traces to run it on.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 
+pub mod qemu;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
