@@ -24,6 +24,7 @@ mod target;
 mod testing;
 mod uffd;
 pub mod workload;
+mod writes;
 
 pub use arming::{HANDOVER_VARIABLE, Handover, InjectError};
 pub use doctor::doctor;

@@ -185,7 +185,7 @@ impl Session<'_> {
             source: self.observer.events.source(),
             fallback,
             hooks: self.observer.events.hooks(),
-            arming: self.observer.way.to_string(),
+            arming: self.observer.arming(),
             guest: self.observer.guest().map(Guest::describe),
             no_guest: target.no_guest.clone(),
         }
@@ -211,7 +211,7 @@ impl Session<'_> {
             machine: machine(),
             source: self.observer.events.source(),
             hooks: self.observer.events.hooks(),
-            arming: self.observer.way.to_string(),
+            arming: self.observer.arming(),
             target: Observed { kind: kind.to_owned(), pid: target.pid, command: target.command.clone() },
             class: self.options.class.clone(),
             epoch_length: Nanos(self.options.epoch.as_nanos() as u64),
