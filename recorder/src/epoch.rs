@@ -4,6 +4,7 @@
 //! without a special case. A target that replaces its address space (`exec`) is the same case again.
 
 use std::io;
+use std::time::Duration;
 
 use pagesieve_core::{Access, AccessKind, Backing, Epoch, MemSlot, Nanos, PageBitmap};
 use pagesieve_traces::{Closing, DirtyLog, Frame, Happening, Lost, Note, UnknownReason};
@@ -443,6 +444,11 @@ impl Observer {
 
     fn note(&mut self, what: Happening) {
         self.notes.push(Note { time: self.events.now(), what });
+    }
+
+    /// Time since the epoch began.
+    pub(crate) fn epoch_age(&self) -> Duration {
+        Duration::from_nanos(self.events.now().since(self.start).0)
     }
 
     pub(crate) fn guest(&self) -> Option<&Guest> {

@@ -254,8 +254,9 @@ impl Session<'_> {
         }
     }
 
+    /// An epoch counts from the end of the one before: summarising that one's content takes time of its own.
     fn next_close(&self) -> Instant {
-        let due = Instant::now() + self.options.epoch;
+        let due = Instant::now() + self.options.epoch.saturating_sub(self.observer.epoch_age());
         self.options.duration.map_or(due, |duration| due.min(self.started + duration))
     }
 
