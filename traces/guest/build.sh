@@ -54,6 +54,20 @@ find_kernel() {
         || die "package $meta not found: run apt-get update"
 }
 
+# Whatever of ours decides the outcome, in a fixed order.
+sources() {
+    echo "kernel: ${kernel:-default}"
+    (cd "$root" && find Cargo.toml Cargo.lock rust-toolchain.toml traces/guest/program traces/guest/build.sh traces/guest/init -type f \
+        | LC_ALL=C sort | xargs sha256sum)
+}
+
+# Whether DIR was built from these sources, after the package lists were fetched. If not, apt has to be asked, which takes seconds.
+nothing_new() {
+    [ -s "$out/vmlinuz" ] && [ -s "$out/initramfs.cpio.zst" ] && [ -s "$out/inputs" ] || return 1
+    [ -z "$(find /var/lib/apt/lists -maxdepth 1 -newer "$out/inputs" -print -quit)" ] || return 1
+    sources | cmp -s - <(sed '/^packages:$/,$d' "$out/inputs")
+}
+
 # Every package that the guest takes files from, as NAME=VERSION: apt is asked as if nothing at all were installed.
 closure() {
     local nothing=$scratch/nothing plan
@@ -71,13 +85,6 @@ closure() {
     done | LC_ALL=C sort
     apt-cache show --no-all-versions "$kernel" 2>/dev/null | sed -n "s/^Version: /$kernel=/p" | grep . \
         || die "package $kernel not found: run apt-get update"
-}
-
-# Whatever decides the outcome, in a fixed order.
-inputs() {
-    (cd "$root" && find Cargo.toml Cargo.lock rust-toolchain.toml traces/guest/program traces/guest/build.sh traces/guest/init -type f \
-        | LC_ALL=C sort | xargs sha256sum)
-    cat "$scratch/closure"
 }
 
 download() {
@@ -177,13 +184,19 @@ pack() {
     mv "$out/initramfs.cpio.zst.new" "$out/initramfs.cpio.zst"
 }
 
+if nothing_new; then
+    echo "build.sh: $out is up to date"
+    exit
+fi
 rm -rf "$scratch"
 mkdir -p "$scratch"
 trap 'rm -rf "$scratch"' EXIT
+sources >"$scratch/inputs"
 kernel=${kernel:-$(find_kernel)}
 closure >"$scratch/closure"
-inputs >"$scratch/inputs"
+{ echo packages: && cat "$scratch/closure"; } >>"$scratch/inputs"
 if [ -s "$out/vmlinuz" ] && [ -s "$out/initramfs.cpio.zst" ] && cmp -s "$scratch/inputs" "$out/inputs"; then
+    touch "$out/inputs"
     echo "build.sh: $out is up to date"
     exit
 fi
