@@ -15,8 +15,8 @@ usage: traces/guest/start.sh [OPTION]... [-- QEMU-ARGUMENT...]
                        With --numa, one file for each node: FILE.0, FILE.1, ...
   --hugepages on|off   memfd of 2 MiB pages, which must be reserved on the host (default off)
   --numa N             N equal nodes with a backend each (default: no NUMA)
-  --slots N            slots for memory added later (default 4)
-  --maxmem SIZE        limit with the memory added later (default: memory + 4G; "none": nothing can be added)
+  --slots N            slots for memory added later (default 4); goes with --maxmem
+  --maxmem SIZE        limit with the memory added later (default: none can be added)
   --disk KIND          none (default), buffered (page cache of the host), direct (O_DIRECT from threads), native (O_DIRECT and
                        Linux AIO), io_uring (O_DIRECT and io_uring)
   --disk-file FILE     the disk, raw; made with 1G if it does not exist. The guest formats it if it is empty
@@ -34,6 +34,7 @@ QEMU ends when the guest stops or crashes (-no-reboot).
 examples:
   start.sh --class light --console light.log --qmp light.qmp
   start.sh --class heavy-io --disk native --disk-file disk.raw --iops 300 --backend memfd
+  start.sh --memory 512M --maxmem 4G --qmp guest.qmp    # QMP: object-add memory-backend-ram, device_add pc-dimm
   start.sh --memory 4G --backend shm --mem-path /dev/shm/dst.ram --qmp dst.qmp --console dst.log -- -incoming defer
 TEXT
 }
@@ -121,12 +122,8 @@ if [ "$numa" -gt 0 ]; then
 else
     machine+=,memory-backend=ram0
 fi
-limit=${maxmem:-$((size + 4096))M}
-if [ "$limit" = none ]; then
-    limit=
-else
-    limit=,slots=$slots,maxmem=$(mib --maxmem "$limit")M
-fi
+limit=
+[ -z "$maxmem" ] || limit=,slots=$slots,maxmem=$(mib --maxmem "$maxmem")M
 
 devices=()
 if [ "$disk" != none ]; then
