@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Background, can_record, scratch, wait_until};
+use super::{Background, can_record, scratch, text, wait_long, wait_until};
 
 const QEMU: &str = "qemu-system-x86_64";
 
@@ -19,6 +19,20 @@ pub fn can_run_guests(test: &str) -> bool {
         pagesieve_ebpf::testing::skipped(test, &format!("there is no {QEMU}; install qemu-system-x86"));
     }
     found && can_record(test)
+}
+
+/// The guest that traces/guest/build.sh makes, in this build's target folder.
+fn image() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guest")
+}
+
+/// True if guests with an operating system can be run and recorded here; otherwise the test is skipped by name.
+pub fn can_run_systems(test: &str) -> bool {
+    let built = image().join("initramfs.cpio.zst").exists();
+    if !built {
+        pagesieve_ebpf::testing::skipped(test, &format!("there is no guest: traces/guest/build.sh -o {}", image().display()));
+    }
+    built && can_run_guests(test)
 }
 
 /// A running QEMU. It ends with the test.
@@ -40,6 +54,39 @@ impl Qemu {
         }
         let process = Background::spawn(command.args(arguments).stdout(Stdio::null()));
         Self::connect(process, dir)
+    }
+
+    /// Starts the guest of traces/guest with these options and waits until its load runs.
+    pub fn boot(options: &[&str]) -> Self {
+        let dir = scratch();
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/guest/start.sh"));
+        command.args(["--image", text(&image()), "--qmp", "record", "--console", "console"]).args(options);
+        if options.contains(&"--disk") {
+            command.args(["--disk-file", "disk"]);
+        }
+        let monitor = format!("unix:{},server=on,wait=off", dir.path().join("test").display());
+        let process = Background::spawn(command.current_dir(dir.path()).args(["--", "-qmp", &monitor]));
+        let qemu = Self::connect(process, dir);
+        wait_long("the guest's load", || qemu.console().contains("pagesieve-guest: ready"));
+        qemu
+    }
+
+    /// What the guest has printed.
+    pub fn console(&self) -> String {
+        std::fs::read(self.dir.path().join("console"))
+            .map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into())
+    }
+
+    /// The counter of the guest's self-check, which goes on by one each second and must not have found an error.
+    #[track_caller]
+    pub fn self_check(&self) -> u64 {
+        let console = self.console();
+        for word in ["ERROR", "FAILED", "Kernel panic", "Call Trace"] {
+            assert!(!console.contains(word), "{console}");
+        }
+        let last = console.lines().rfind(|line| line.contains("counter=") && line.ends_with("errors=0"));
+        let counter = last.and_then(|line| line.split_once("counter=")?.1.split_whitespace().next()?.parse().ok());
+        counter.unwrap_or(0)
     }
 
     fn connect(process: Background, dir: TempDir) -> Self {
