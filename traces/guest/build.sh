@@ -179,7 +179,7 @@ pack() {
     head -c 1M "$tree/usr/bin/redis-server" >"$tree/lib/noise"
     find "$tree" -exec touch -h -d @0 {} +
     (cd "$tree" && find . -mindepth 1 -print0 | LC_ALL=C sort -z \
-        | ./bin/busybox cpio -o -0 -H newc -R 0:0 --quiet) | zstd -q -10 -f -o "$out/initramfs.cpio.zst.new"
+        | ./bin/busybox cpio -o -0 -H newc -R 0:0 --ignore-devno --renumber-inodes --quiet) | zstd -q -10 -f -o "$out/initramfs.cpio.zst.new"
     cp "$scratch"/system/boot/vmlinuz-* "$out/vmlinuz"
     mv "$out/initramfs.cpio.zst.new" "$out/initramfs.cpio.zst"
 }
