@@ -72,6 +72,8 @@ pub(crate) struct Observer {
     present: PageBitmap,
     notes: Vec<Note>,
     limit_reached: bool,
+    /// True if at the last closing the kernel might have dropped mappings of shared memory by itself.
+    may_drop: bool,
     /// Bytes of guest memory that are left out.
     untrackable: u64,
 }
@@ -84,18 +86,20 @@ struct Found {
     present: PageBitmap,
     huge: PageBitmap,
     slots_changed: bool,
+    /// When the first page was read.
+    scan_start: Nanos,
 }
 
 impl Observer {
-    /// Chooses the way to learn of writes. Nothing is armed yet: the first [`Observer::close`] does that.
+    /// Nothing is armed yet: the first [`Observer::close`] does that.
     pub(crate) fn new(
         target: &mut Target,
+        writes: Box<dyn WriteLog>,
         events: Events,
         content: Option<Content>,
         regions: Vec<Region>,
         page_limit: u64,
     ) -> Result<Self, RecordError> {
-        let writes = writes::open(target)?;
         Ok(Self {
             pid: target.pid,
             layout: Layout::default(),
@@ -112,6 +116,7 @@ impl Observer {
             present: PageBitmap::default(),
             notes: Vec::new(),
             limit_reached: false,
+            may_drop: true,
             untrackable: 0,
         })
     }
@@ -143,7 +148,6 @@ impl Observer {
     fn read_at_rest(&mut self, mut rest: Rest, direct_before: DirectIo) -> Result<Option<Frame>, RecordError> {
         // What was read before the stop may have changed since.
         let Some(mappings) = self.mappings() else { return Ok(None) };
-        let scan_start = self.events.now();
         let mut found = match self.read_log(&mappings, rest.threads()) {
             Ok(found) => found,
             Err(_) if !process::is_alive(self.pid) => return Ok(None),
@@ -173,7 +177,7 @@ impl Observer {
         }
         let (accesses, lost) = self.take_events(end, &mut found);
         let closing = self.settle(&mut found.log, direct, &lost, &rest, differs.as_ref());
-        Ok(Some(Frame { scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
+        Ok(Some(Frame { scan_start: found.scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
     }
 
     fn publish_slots(&mut self) -> Result<(), RecordError> {
@@ -259,7 +263,7 @@ impl Observer {
 
     /// Reads and re-arms all slots, takes up new memory, and looks which pages hold data.
     fn read_log(&mut self, mappings: &[Mapping], stopped: Option<&mut Stopped>) -> Result<Found, RecordError> {
-        let mut found = Found::default();
+        let mut found = Found { scan_start: self.events.now(), ..Found::default() };
         self.scan_known(mappings, &mut found);
         self.take_up_new(mappings, stopped, &mut found)?;
         self.writes.arm().map_err(|error| RecordError::System { what: "arm the target's memory", error })?;
@@ -397,14 +401,20 @@ impl Observer {
         accesses.retain(|access| pages.contains(access.gfn));
         lost.outside += (all - accesses.len()) as u64;
         let shared = self.layout.pages_of(Backing::Shared);
-        let mut dropped = PageBitmap::new(self.layout.frame_end());
+        let mut dropped = self.dropped_unseen(&shared, found);
+        let mut from_outside = PageBitmap::new(self.layout.frame_end());
         for access in &accesses {
             let was_mapped = self.present.contains(access.gfn) && shared.contains(access.gfn);
             if access.kind == AccessKind::Read && was_mapped {
                 dropped.insert(access.gfn);
             }
+            // The target stands still, but another process may write into it just before its marks are cleared.
+            if access.kind == AccessKind::Write && access.time >= found.scan_start && self.writes.needs_stop() {
+                from_outside.insert(access.gfn);
+            }
         }
         found.log.add_unknown(UnknownReason::MappingDropped, &dropped);
+        found.log.add_unknown(UnknownReason::OtherMapper, &from_outside);
         let events = self.events.take_control_until(end);
         let Effects { discarded, others, notes } = self.control.apply(events, &self.layout);
         found.log.discarded.union_with(&discarded);
@@ -413,6 +423,21 @@ impl Observer {
         }
         self.notes.extend(notes);
         (accesses, lost)
+    }
+
+    /// Shared pages of which a write may have been forgotten, because their mapping is or may have been dropped since.
+    fn dropped_unseen(&mut self, shared: &PageBitmap, found: &Found) -> PageBitmap {
+        if !self.writes.forgets_dropped_mappings() {
+            return PageBitmap::new(self.layout.frame_end());
+        }
+        let may_drop = writes::may_drop_shared();
+        let mut pages = shared.clone();
+        pages.intersect_with(&found.populated);
+        if !std::mem::replace(&mut self.may_drop, may_drop) && !may_drop {
+            pages.intersect_with(&self.present);
+            pages.subtract(&found.present);
+        }
+        pages
     }
 
     /// Adds what this epoch cannot know, or, where all content was compared, what the comparison found.

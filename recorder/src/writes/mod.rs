@@ -8,16 +8,24 @@
 //! An epoch is closed by [`WriteLog::take`] for every part that is tracked, then [`WriteLog::add`] for new memory, then
 //! [`WriteLog::arm`] once. From there on every write shows in the next `take`.
 
+mod frames;
 mod pagemap_scan;
+mod soft_dirty;
 
+use std::fs;
 use std::io;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use pagesieve_core::Hva;
 
 use crate::error::RecordError;
+use crate::pagemap;
 use crate::ptrace::Stopped;
 use crate::target::Target;
+use crate::uffd;
+
+pub(crate) use soft_dirty::try_marks;
 
 /// Pages that share their state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +48,10 @@ pub(crate) trait WriteLog {
 
     /// True if every thread of the target must be stopped from the first `take` until after `arm`.
     fn needs_stop(&self) -> bool;
+
+    /// True if the record of a write may go away with the mapping of its page. Then a shared page whose mapping could have been
+    /// dropped unseen is not proven clean.
+    fn forgets_dropped_mappings(&self) -> bool;
 
     /// Calls `found` with every range of pages written since they were armed. They are armed again by the next `arm` at the
     /// latest. Ranges may repeat and come in any order: they are a set.
@@ -76,12 +88,66 @@ pub(crate) trait WriteLog {
     fn follow(&mut self, stopped: Option<&mut Stopped>) -> Result<(), RecordError>;
 }
 
-/// The best way that this kernel has, for a target that was started or found. Nothing is tracked yet.
-pub(crate) fn open(target: &Target) -> Result<Box<dyn WriteLog>, RecordError> {
-    Ok(Box::new(pagemap_scan::WriteProtection::open(target)?))
+/// Which way to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteTracking {
+    /// The best that the kernel has.
+    #[default]
+    Auto,
+    /// Asynchronous write protection and `PAGEMAP_SCAN`.
+    WriteProtection,
+    /// Soft-dirty bits. The target is stopped while an epoch is closed.
+    SoftDirty,
+}
+
+impl WriteTracking {
+    /// What this kernel can do of it; never [`WriteTracking::Auto`].
+    ///
+    /// # Errors
+    /// If it can do nothing.
+    pub(crate) fn choose(self) -> Result<Self, RecordError> {
+        let scan = || pagemap::is_supported();
+        let protection = || uffd::open_own().and_then(|(fd, _)| uffd::Uffd::enable(fd)).is_ok();
+        let marks = || soft_dirty::try_marks().is_ok();
+        match self {
+            WriteTracking::Auto if scan() && (protection() || !marks()) => Ok(WriteTracking::WriteProtection),
+            WriteTracking::Auto | WriteTracking::SoftDirty if marks() => Ok(WriteTracking::SoftDirty),
+            WriteTracking::WriteProtection if scan() => Ok(WriteTracking::WriteProtection),
+            _ => Err(RecordError::NoWriteTracking),
+        }
+    }
+
+    /// Opens a way that [`WriteTracking::choose`] gave, for a target that was started or found. Nothing is tracked yet.
+    pub(crate) fn open(self, target: &Target) -> Result<Box<dyn WriteLog>, RecordError> {
+        Ok(match self {
+            WriteTracking::SoftDirty => Box::new(soft_dirty::SoftDirty::open(target)?),
+            _ => Box::new(pagemap_scan::WriteProtection::open(target)?),
+        })
+    }
 }
 
 /// True unless it is certain that nothing can be swapped out. The first line of `/proc/swaps` is a heading.
 pub(crate) fn has_swap_space() -> bool {
-    std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
+    fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
+}
+
+/// True unless it is certain that the kernel drops no mapping of shared memory by itself. It does when it swaps pages out, and when
+/// it splits or makes a huge page.
+pub(crate) fn may_drop_shared() -> bool {
+    has_swap_space() || has_huge_shared()
+}
+
+/// True unless it is certain that shared memory has no huge pages: neither by the kernel's own switches nor by those of a mount.
+fn has_huge_shared() -> bool {
+    const SWITCHES: &str = "/sys/kernel/mm/transparent_hugepage";
+    if !fs::exists(SWITCHES).unwrap_or(true) {
+        return false;
+    }
+    let is_off =
+        |path: PathBuf, off: &[&str]| fs::read_to_string(path).is_ok_and(|text| off.iter().any(|word| text.contains(word)));
+    let by_size = fs::read_dir(SWITCHES).into_iter().flatten().flatten().map(|entry| entry.path().join("shmem_enabled"));
+    let all_off = is_off(Path::new(SWITCHES).join("shmem_enabled"), &["[never]", "[deny]"])
+        && by_size.filter(|path| path.exists()).all(|path| is_off(path, &["[never]", "[inherit]"]));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_else(|_| "huge=".to_owned());
+    !all_off || mounts.lines().any(|line| line.contains("huge=") && !line.contains("huge=never"))
 }

@@ -42,6 +42,11 @@ impl WriteLog for WriteProtection {
         false
     }
 
+    /// The kernel keeps the mark of a shared page where its mapping was.
+    fn forgets_dropped_mappings(&self) -> bool {
+        false
+    }
+
     fn take(&mut self, range: Range<u64>, found: &mut dyn FnMut(Range<u64>)) -> io::Result<()> {
         self.scan.written_and_rearm(range, found)
     }
