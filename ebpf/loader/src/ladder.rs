@@ -86,7 +86,7 @@ pub(crate) fn attach(config: &TrackerConfig) -> Result<Attached, AttachError> {
 
 fn load(config: &TrackerConfig, offsets: Option<Offsets>, exceptions: bool) -> Result<Attached, AttachError> {
     let Offsets { vm_mm, task_mm } = offsets.unwrap_or(Offsets { vm_mm: 0, task_mm: 0 });
-    let hooked = u32::from(exceptions);
+    let (hooked, observer) = (u32::from(exceptions), std::process::id());
     let group_dead = tracefs::field_offset("sched/sched_process_exit", "group_dead").unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader
@@ -94,6 +94,7 @@ fn load(config: &TrackerConfig, offsets: Option<Offsets>, exceptions: bool) -> R
         .override_global("START", &config.start, true)
         .override_global("VM_MM_OFFSET", &vm_mm, true)
         .override_global("TASK_MM_OFFSET", &task_mm, true)
+        .override_global("OBSERVER", &observer, true)
         .override_global("EXCEPTIONS_HOOKED", &hooked, true)
         .override_global("GROUP_DEAD_OFFSET", &group_dead, true)
         .map_max_entries("EVENTS", config.ring_bytes.clamp(4096, 1 << 30).next_power_of_two())

@@ -85,7 +85,7 @@ fn mm_fault(vma: u64, address: u64, flags: u64, regs: u64) {
         return;
     }
     let Some(mm) = mm_of(vma) else { return };
-    if TARGET_MM.get(0).is_none_or(|&target| target != mm) {
+    if TARGET_MM.get(0).is_none_or(|&target| target != mm) || (id >> 32) as u32 == maps::observer() {
         return;
     }
     let kind = if flags & FAULT_FLAG_WRITE != 0 {
