@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -18,7 +21,7 @@ fn turn() -> MutexGuard<'static, ()> {
 
 /// Records a guest for some seconds and returns what the check of the trace says.
 #[track_caller]
-fn verified(qemu: &Qemu, options: &[&str], trace: &std::path::Path) -> Value {
+fn verified(qemu: &Qemu, options: &[&str], trace: &Path) -> Value {
     let before = qemu.self_check();
     let fixed = ["record", "--epoch", "500ms", "--duration", "8s", "--force", "-o", text(trace)];
     let done: Run = run(fixed.iter().chain(options));
@@ -30,18 +33,16 @@ fn verified(qemu: &Qemu, options: &[&str], trace: &std::path::Path) -> Value {
     serde_json::from_str(&verified.stdout).expect("verify prints JSON")
 }
 
-/// Boots a guest, records it by its monitor with page contents compared, and checks that nothing is missing.
+/// Records a guest by its monitor with page contents compared, and checks that nothing is missing.
 #[track_caller]
-fn records_completely(options: &[&str]) {
-    let _turn = turn();
+fn records_completely(qemu: &Qemu) {
     let dir = scratch();
     let trace = dir.path().join("guest.trace");
-    let qemu = Qemu::boot(options);
-    let found = verified(&qemu, &["--fingerprints", "--qmp", text(&qemu.socket())], &trace);
-    assert_eq!(found["recall"]["content_in_log"], 1.0, "{options:?}: {found:#}");
-    assert!(count(&found, "content_changed") > 0 && count(&found, "epochs") > 1, "{options:?}: {found:#}");
+    let found = verified(qemu, &["--fingerprints", "--qmp", text(&qemu.socket())], &trace);
+    assert_eq!(found["recall"]["content_in_log"], 1.0, "{found:#}");
+    assert!(count(&found, "content_changed") > 0 && count(&found, "epochs") > 1, "{found:#}");
     for policy in ["send-all", "proven", "aging", "adaptive", "predictive"] {
-        assert_eq!(count(&found["lost_pages"], policy), 0, "{options:?}: {policy}");
+        assert_eq!(count(&found["lost_pages"], policy), 0, "{policy}");
     }
     assert_eq!(count(&found, "rechecked_epochs"), 0, "disk I/O is drained, so no page is in doubt: {found:#}");
     let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
@@ -51,22 +52,65 @@ fn records_completely(options: &[&str]) {
 #[test]
 fn a_quiet_guest_is_recorded_completely() {
     if can_run_systems("a_quiet_guest_is_recorded_completely") {
-        records_completely(&["--class", "light", "--memory", "512M", "--disk", "buffered"]);
+        let _turn = turn();
+        records_completely(&Qemu::boot(&["--class", "light", "--memory", "512M", "--disk", "buffered"]));
     }
 }
 
 #[test]
 fn a_large_guest_with_nodes_and_a_hole_is_recorded_completely() {
     if can_run_systems("a_large_guest_with_nodes_and_a_hole_is_recorded_completely") {
-        records_completely(&["--class", "mixed", "--memory", "4G", "--numa", "2", "--backend", "memfd"]);
+        let _turn = turn();
+        records_completely(&Qemu::boot(&["--class", "mixed", "--memory", "4G", "--numa", "2", "--backend", "memfd"]));
+    }
+}
+
+/// A control group whose disk reads take their time. They are held up below the file system, with the guest's pages pinned already.
+struct SlowDisk(PathBuf);
+
+impl SlowDisk {
+    /// Moves a process there. The limit is on the device that holds this folder.
+    fn for_process(pid: u32, folder: &Path) -> std::io::Result<Self> {
+        let device = folder.metadata()?.dev();
+        let group = PathBuf::from(format!("/sys/fs/cgroup/blkio/pagesieve-test-{}", std::process::id()));
+        std::fs::create_dir_all(&group)?;
+        let slow = Self(group);
+        let limit = format!("{}:{} 10", rustix::fs::major(device), rustix::fs::minor(device));
+        std::fs::write(slow.0.join("blkio.throttle.read_iops_device"), limit)?;
+        std::fs::write(slow.0.join("cgroup.procs"), pid.to_string())?;
+        Ok(slow)
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        // Its process has ended or goes back to where all others are; only an empty group can be removed.
+        for pid in std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = std::fs::write("/sys/fs/cgroup/blkio/cgroup.procs", pid);
+        }
+        let _ = std::fs::remove_dir(&self.0);
     }
 }
 
 #[test]
 fn a_guest_with_disk_io_in_flight_is_recorded_completely() {
-    if can_run_systems("a_guest_with_disk_io_in_flight_is_recorded_completely") {
-        records_completely(&["--class", "heavy-io", "--memory", "512M", "--disk", "native", "--iops", "300"]);
+    if !can_run_systems("a_guest_with_disk_io_in_flight_is_recorded_completely") {
+        return;
     }
+    let _turn = turn();
+    // Larger than the guest's memory and nowhere alike, so that each page it reads is another.
+    let dir = scratch();
+    let data = dir.path().join("data");
+    let mut noise = std::fs::File::open("/dev/urandom").expect("the system has random bytes").take(640 << 20);
+    std::io::copy(&mut noise, &mut std::fs::File::create(&data).expect("a file")).expect("room for it");
+    let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", text(&data));
+    let more = ["--", "-drive", &drive, "-device", "virtio-blk-pci,drive=data"];
+    let qemu = Qemu::boot(&[&["--class", "heavy-io", "--memory", "512M", "--disk", "native"], &more[..]].concat());
+    let slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder());
+    if let Err(error) = &slow {
+        println!("the disk stays fast, so little is in flight: {error}");
+    }
+    records_completely(&qemu);
 }
 
 #[test]

@@ -56,16 +56,16 @@ impl Qemu {
         Self::connect(process, dir)
     }
 
-    /// Starts the guest of traces/guest with these options and waits until its load runs.
+    /// Starts the guest of traces/guest with these options and waits until its load runs. Options for QEMU come after `--`.
     pub fn boot(options: &[&str]) -> Self {
         let dir = scratch();
         let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/guest/start.sh"));
-        command.args(["--image", text(&image()), "--qmp", "record", "--console", "console"]).args(options);
-        if options.contains(&"--disk") {
-            command.args(["--disk-file", "disk"]);
-        }
+        command.args(["--image", text(&image()), "--qmp", "record", "--console", "console", "--disk-file", "disk"]).args(options);
         let monitor = format!("unix:{},server=on,wait=off", dir.path().join("test").display());
-        let process = Background::spawn(command.current_dir(dir.path()).args(["--", "-qmp", &monitor]));
+        if !options.contains(&"--") {
+            command.arg("--");
+        }
+        let process = Background::spawn(command.current_dir(dir.path()).args(["-qmp", &monitor]));
         let qemu = Self::connect(process, dir);
         wait_long("the guest's load", || qemu.console().contains("pagesieve-guest: ready"));
         qemu
