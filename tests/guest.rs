@@ -106,10 +106,8 @@ fn a_guest_with_disk_io_in_flight_is_recorded_completely() {
     let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", text(&data));
     let more = ["--", "-drive", &drive, "-device", "virtio-blk-pci,drive=data"];
     let qemu = Qemu::boot(&[&["--class", "heavy-io", "--memory", "512M", "--disk", "native"], &more[..]].concat());
-    let slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder());
-    if let Err(error) = &slow {
-        println!("the disk stays fast, so little is in flight: {error}");
-    }
+    // Where the disk cannot be slowed down, less is in flight and the test shows less.
+    let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder());
     records_completely(&qemu);
 }
 
