@@ -11,7 +11,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use boot::{Finished, Image};
-use pagesieve_core::{AccessKind, Backing, Gfn, Origin};
+use pagesieve_core::{Access, AccessKind, Backing, Gfn, Origin};
 use pagesieve_traces::{Frame, Header, Reader};
 use serde_json::Value;
 use support::{at, count, run, text};
@@ -130,10 +130,15 @@ fn rungs(series: &str, test: &str) {
         for origin in [Origin::User, Origin::Kernel] {
             assert!(events().any(|event| event.origin == origin), "{name}: no event of origin {origin:?}");
         }
-        // One fault, one event: two hooks see it, and the kernel may handle it twice.
-        let writes = events().filter(|event| event.kind == AccessKind::Write).count();
-        let pages: usize = frames.iter().map(|frame| pages(frame, |_| true).len()).sum();
-        assert!(writes <= pages + pages / 20, "{name}: {writes} events for {pages} pages");
+        // One fault, one event, though two hooks see it and the kernel may handle it twice. The first write to a hole of shared
+        // memory takes two faults where it is armed by a mark, so holes are left out.
+        let (mut writes, mut written) = (0, 0);
+        for pair in frames.windows(2) {
+            let is_counted = |event: &&Access| event.kind == AccessKind::Write && pair[0].populated.contains(event.gfn);
+            writes += pair[1].events.iter().filter(is_counted).count();
+            written += pair[1].events.iter().filter(is_counted).map(|event| event.gfn).collect::<BTreeSet<_>>().len();
+        }
+        assert!(writes <= written + written / 20, "{name}: {writes} events for {written} pages");
     }
 }
 
