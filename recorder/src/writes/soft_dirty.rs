@@ -241,3 +241,56 @@ pub(crate) fn try_marks() -> io::Result<()> {
     }
     Err(io::Error::other("this kernel does not mark written pages"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_whose_frame_is_hidden_counts_as_written_if_it_may_be_the_page_of_zeros() {
+        let frames = Frames::blind();
+        let written = |word| may_be_written(word, &frames);
+        assert!(written(PRESENT | EXCLUSIVE | SOFT_DIRTY) && written(SOFT_DIRTY), "a mark is a mark, mapped or not");
+        assert!(written(PRESENT), "it could have been dropped and read again");
+        assert!(!written(PRESENT | EXCLUSIVE) && !written(SWAPPED | EXCLUSIVE), "a page of one process holds its data");
+        assert!(!written(PRESENT | SHARED) && !written(0));
+        assert!(written(PRESENT | 5), "without /proc/kpageflags the frame says nothing");
+    }
+
+    #[test]
+    fn what_is_not_certainly_zero_holds_data() {
+        let frames = Frames::blind();
+        assert_eq!(state(PRESENT, &frames), (true, true));
+        assert_eq!(state(SWAPPED, &frames), (false, true));
+        assert_eq!(state(SOFT_DIRTY, &frames), (false, false), "a new mapping is marked, holes and all");
+    }
+
+    #[test]
+    fn words_are_cut_where_a_huge_page_begins() {
+        let words = [0; 1200];
+        let lengths = |first_page: u64| huge_parts(first_page * PAGE_SIZE, &words).map(<[u64]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(0), [0, 512, 512, 176]);
+        assert_eq!(lengths(500), [12, 512, 512, 164]);
+        let short = [0; 3];
+        assert_eq!(huge_parts(PAGE_SIZE, &short).map(<[u64]>::len).sum::<usize>(), 3);
+    }
+
+    #[test]
+    fn a_write_is_marked_and_clearing_takes_the_mark() {
+        if let Err(error) = try_marks() {
+            // Newer kernels have no need of it, so this is no failure even where nothing may be skipped.
+            if !crate::pagemap::is_supported() {
+                pagesieve_ebpf::testing::skipped("a_write_is_marked_and_clearing_takes_the_mark", &error.to_string());
+            }
+            return;
+        }
+        let mut memory = crate::testing::Memory::anonymous(16);
+        let mut pagemap = Pagemap::open(std::process::id()).unwrap();
+        (0..16).for_each(|page| memory.page_mut(page)[0] = 1);
+        clear("self").unwrap();
+        memory.page_mut(3)[0] = 2;
+        let mut marked = Vec::new();
+        pagemap.read(memory.range(), |_, words| marked.extend(words.iter().map(|word| word & SOFT_DIRTY != 0))).unwrap();
+        assert!(marked[3] && marked.len() == 16);
+    }
+}
