@@ -4,7 +4,8 @@
 # The tests need, on Debian on amd64:
 #   apt-get update                                  # so that the kernels can be found
 #   apt-get install qemu-system-x86 xz-utils binutils   # dpkg-deb, tar and ldd are always there
-# Kernels and busybox-static are only downloaded and unpacked here, some 65 MB for both kernels. Root is not needed, nor KVM.
+# Kernels and busybox-static are only downloaded and unpacked here, some 65 MB for both kernels. Root is not needed, nor KVM. A test
+# downloads them only with PAGESIEVE_REQUIRE_KERNEL=1; otherwise run this script once with the folder that the test names.
 set -euo pipefail
 
 usage() {
@@ -47,6 +48,8 @@ for tool in apt-get apt-cache dpkg-deb xz sha256sum; do
 done
 mkdir -p "$out/packages"
 out=$(cd "$out" && pwd)
+work=$(mktemp -d "$out/scratch.XXXXXX")
+trap 'rm -rf "$work"' EXIT
 
 # The newest package of a series, as NAME_VERSION.
 kernel_of() {
@@ -61,7 +64,7 @@ package() { # NAME_VERSION
     local name=${1%%_*} version=${1#*_} file
     file=$out/packages/${name}_${version//:/%3a}_amd64.deb
     if [ ! -e "$file" ]; then
-        [ -z "$offline" ] || missing "$name is not here: run tests/stock_kernels/build.sh ${series[*]}"
+        [ -z "$offline" ] || missing "$name is not here: run tests/stock_kernels/build.sh -o $out ${series[*]}"
         (cd "$out/packages" && apt-get -q -o APT::Sandbox::User=root download "$name=$version" >&2) \
             || missing "the download of $name failed: run apt-get update and try again"
     fi
@@ -70,7 +73,7 @@ package() { # NAME_VERSION
 
 build() { # series, kernel package, busybox package
     local dir=$out/$1 scratch kernel tree release module file
-    scratch=$(mktemp -d "$out/scratch.XXXXXX")
+    scratch=$work/$1
     tree=$scratch/tree
     mkdir -p "$dir" "$scratch/kernel" "$scratch/busybox" "$tree"/{bin,lib/modules,proc,sys,dev,tmp,out}
     dpkg-deb -x "$3" "$scratch/busybox"
@@ -88,11 +91,11 @@ build() { # series, kernel package, busybox package
     printf '%s\n' "${modules[@]##*/}" >"$tree/lib/modules/order"
     (cd "$tree" && find . | LC_ALL=C sort | bin/busybox cpio -o -H newc -R 0:0 2>/dev/null) >"$dir/base.cpio"
     cp "$kernel/boot/vmlinuz-$release" "$dir/vmlinuz"
-    rm -rf "$scratch"
 }
 
-busybox=$(package "busybox-static_$(apt-cache show --no-all-versions busybox-static | sed -n 's/^Version: //p' | grep .)") \
+version=$(apt-cache show --no-all-versions busybox-static 2>/dev/null | sed -n 's/^Version: //p' | grep .) \
     || missing "package busybox-static not found: run apt-get update"
+busybox=$(package "busybox-static_$version")
 for one in "${series[@]}"; do
     kernel=$(kernel_of "$one")
     file=$(package "$kernel")

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use boot::{Finished, Image};
 use pagesieve_core::{Access, AccessKind, Backing, Gfn, Origin};
-use pagesieve_traces::{Frame, Header, Reader};
+use pagesieve_traces::{Closing, Frame, Header, Reader};
 use serde_json::Value;
 use support::{at, count, run, text};
 
@@ -247,9 +247,15 @@ fn soft_dirty_on_a_kernel_that_has_better() {
     let soft = &["--writes", "soft-dirty"];
     let recordings =
         [workload("anonymous", soft, &["--class", "mixed", "--anonymous"]), workload("shared", soft, &["--class", "mixed"])];
-    let Some(finished) = record("6.12", test, "", &recordings) else { return };
+    // Without page contents there is no other reason to stop the process.
+    let still = "check still pagesieve record --writes soft-dirty --epoch 400ms --duration 4s -o /out/still.trace -- \
+                 pagesieve workload --seconds 600 --memory 16MiB";
+    let Some(finished) = record("6.12", test, still, &recordings) else { return };
     for name in ["anonymous", "shared"] {
         verified(&finished, name);
         assert_eq!(read(&finished, name).0.arming, "soft-dirty");
     }
+    finished.expect_passed(["still"]);
+    let (_, frames) = read(&finished, "still");
+    assert!(frames.iter().all(|frame| frame.closing == Closing::Quiescent), "marks were read from a process that ran");
 }
