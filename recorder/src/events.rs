@@ -20,6 +20,10 @@ pub enum SourceChoice {
     PagemapScan,
 }
 
+/// Log2 of the step of the trace's clock in nanoseconds. A fault takes longer than these 1024 ns, so what is below says little and
+/// would take more than a byte of each event.
+const CLOCK_STEP: u32 = 10;
+
 /// Where events come from, and those that were taken from the ring but belong to no frame yet.
 pub(crate) struct Events {
     tracker: Option<Tracker>,
@@ -64,9 +68,9 @@ impl Events {
         self.tracker.as_ref().is_some_and(Tracker::sees_control)
     }
 
-    /// Time since the start of the recording.
+    /// Time since the start of the recording, in whole steps of the trace's clock.
     pub(crate) fn now(&self) -> Nanos {
-        Nanos(monotonic() - self.start)
+        whole_steps(Nanos(monotonic() - self.start))
     }
 
     /// Tells the kernel program which addresses to report. It holds a bounded number of slots: the largest get events, the
@@ -89,16 +93,18 @@ impl Events {
         let accesses = &mut self.accesses;
         tracker.drain(|event| accesses.extend(access(&event, start)));
         let control = &mut self.control;
-        tracker.drain_control(|event| control.push((Nanos(event.time.saturating_sub(start)), event)));
+        tracker.drain_control(|event| control.push((whole_steps(Nanos(event.time.saturating_sub(start))), event)));
     }
 
     /// The accesses up to a time, ordered, and what was lost since the last call.
     pub(crate) fn take_until(&mut self, end: Nanos) -> (Vec<Access>, Lost) {
         let (mut taken, left) =
-            std::mem::take(&mut self.accesses).into_iter().partition::<Vec<_>, _>(|access| access.time <= end);
+            std::mem::take(&mut self.accesses).into_iter().partition::<Vec<_>, _>(|access| whole_steps(access.time) <= end);
         self.accesses = left;
-        // Each CPU fills the ring in its own order; a stable sort by time keeps that where times are equal.
+        // Each CPU fills the ring in its own order; a stable sort by time keeps that where times are equal. Sorted by the exact
+        // times, events keep an order that their steps alone would not show.
         taken.sort_by_key(|access| access.time);
+        taken.iter_mut().for_each(|access| access.time = whole_steps(access.time));
         let counters = self.tracker.as_ref().map(Tracker::counters).unwrap_or_default();
         let before = std::mem::replace(&mut self.counted, counters.clone());
         let zero = abi::Counters::default();
@@ -119,6 +125,11 @@ impl Events {
         taken.sort_by_key(|(time, _)| *time);
         taken
     }
+}
+
+/// A time without its part below the step of the trace's clock.
+fn whole_steps(time: Nanos) -> Nanos {
+    Nanos(time.0 >> CLOCK_STEP << CLOCK_STEP)
 }
 
 /// `None` for an event of a kind that this version does not know.

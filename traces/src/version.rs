@@ -24,7 +24,7 @@ pub struct FormatVersion {
 }
 
 /// The version that this crate writes, and the newest it fully knows.
-pub const FORMAT: FormatVersion = FormatVersion { major: Major(1), minor: Minor(0) };
+pub const FORMAT: FormatVersion = FormatVersion { major: Major(2), minor: Minor(0) };
 
 impl FormatVersion {
     /// True if this file can hold fields that this crate does not know and has to step over.

@@ -113,13 +113,13 @@ fn with_version(mut file: Vec<u8>, major: u16, minor: u16) -> Vec<u8> {
 #[test]
 fn other_major_versions_are_refused_with_advice() {
     let file = file(&header(), &frames());
-    let new = read(&with_version(file.clone(), 2, 0)).unwrap_err();
+    let new = read(&with_version(file.clone(), 3, 0)).unwrap_err();
     assert!(
         matches!(new, ReadError::TooNew { .. })
-            && new.to_string().contains("2.0")
+            && new.to_string().contains("3.0")
             && new.to_string().contains("update pagesieve")
     );
-    let old = read(&with_version(file, 0, 9)).unwrap_err();
+    let old = read(&with_version(file, 1, 9)).unwrap_err();
     assert!(matches!(old, ReadError::TooOld { .. }) && old.to_string().contains("record again"));
 }
 
@@ -139,13 +139,13 @@ fn a_later_minor_version_is_read_and_its_additions_are_stepped_over() {
     longer.extend([9; 30]);
     new.extend(chunk(1, 0, longer.len() as u32, &zstd::bulk::compress(&longer, 3).unwrap()));
 
-    let minor = with_version(new.clone(), 1, 7);
+    let minor = with_version(new.clone(), 2, 7);
     let mut reader = Reader::new(&minor[..]).unwrap();
     assert_eq!(reader.header(), &header());
     assert_eq!(reader.next_frame().unwrap(), Some(frames().remove(0)));
     assert_eq!(reader.next_frame().unwrap(), None);
     // In today's minor version the same bytes have no business there.
-    assert!(matches!(read(&with_version(new, 1, 0)), Err(ReadError::Header { .. })));
+    assert!(matches!(read(&with_version(new, 2, 0)), Err(ReadError::Header { .. })));
 }
 
 #[test]
@@ -197,14 +197,16 @@ fn claimed_lengths_are_not_trusted() {
     assert!(matches!(read(&header_length), Err(ReadError::Header { damage: Damage::Malformed(_) })));
 }
 
-/// Times 0, no slots, nothing lost, no reasons, no notes: the least that can stand before the sets.
+/// Times 0, no slots, nothing lost, no reasons, no notes: the least that can stand before the events.
 const META: [u8; 10] = [9, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// Four empty sets.
-const NO_SETS: [u8; 12] = [0; 12];
+/// No events.
+const NO_EVENTS: [u8; 1] = [0];
+/// Four empty sets, of which the first says how it is coded.
+const NO_SETS: [u8; 13] = [0; 13];
 
 #[test]
 fn the_least_payload_is_a_frame() {
-    let frames = read(&with_payload(&[&META[..], &NO_SETS, &[0, 0]].concat())).unwrap();
+    let frames = read(&with_payload(&[&META[..], &NO_EVENTS, &NO_SETS, &[0]].concat())).unwrap();
     assert_eq!(frames.len(), 1);
     assert!(frames[0].events.is_empty() && frames[0].summaries.is_none());
 }
@@ -217,14 +219,17 @@ fn claimed_counts_are_not_trusted() {
         other => panic!("{other:?}"),
     };
     let count = "a count is larger than the bytes that follow it";
-    assert_eq!(malformed(&[&META, &[64, 0], &many]), count, "runs");
-    assert_eq!(malformed(&[&META, &NO_SETS, &many]), count, "events");
-    assert_eq!(malformed(&[&META, &NO_SETS, &[1, 0, 0, 0], &many]), count, "actors");
-    assert_eq!(malformed(&[&META, &NO_SETS, &[0, 1], &many]), count, "summaries");
-    assert_eq!(malformed(&[&META, &NO_SETS, &[1, 0, 0, 0, 1, 3, 0, 0, 0]]), "an access of unknown kind");
-    assert_eq!(malformed(&[&META, &NO_SETS, &[1, 0, 0, 0, 1, 0, 0, 0, 1]]), "an event names an actor that is not there");
+    assert_eq!(malformed(&[&META, &NO_EVENTS, &[0, 64, 0], &many]), count, "runs");
+    assert_eq!(malformed(&[&META, &many]), count, "events");
+    assert_eq!(malformed(&[&META, &[1, 0, 0, 0, 0], &many]), count, "actors");
+    assert_eq!(malformed(&[&META, &NO_EVENTS, &NO_SETS, &[1], &many]), count, "summaries");
+    assert_eq!(malformed(&[&META, &[1, 0, 0, 0, 0, 1, 3, 0, 0, 0]]), "an access of unknown kind");
+    assert_eq!(malformed(&[&META, &[1, 0, 0, 0, 0, 1, 0, 0, 0, 1]]), "an event names an actor that is not there");
+    assert_eq!(malformed(&[&META, &[1, 0, 31, 0, 0, 1, 0, 0, 0, 0]]), "its clock has an impossible step");
+    let ages = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    assert_eq!(malformed(&[&META, &[1, 0, 30], &ages, &[0, 1, 0, 0, 0, 0]]), "an event lies beyond the end of time");
     assert_eq!(malformed(&[&many]), "it ends too early");
-    assert_eq!(malformed(&[&META, &NO_SETS, &[0, 0, 0]]), "bytes follow its last part");
+    assert_eq!(malformed(&[&META, &NO_EVENTS, &NO_SETS, &[0, 0]]), "bytes follow its last part");
     // 2^30 - 1 texts of notes, and a reason named twice.
     let notes = [13, 0, 0, 0, 0, 0, 0, 0, 0, 252, 0xff, 0xff, 0xff];
     assert_eq!(malformed(&[&notes, &[0x3f]]), "its texts, notes and slots do not follow the format");
@@ -236,12 +241,12 @@ fn claimed_counts_are_not_trusted() {
 #[test]
 fn a_set_over_all_memory_needs_leave() {
     // A bitmap of 2^38 pages takes 32 GiB.
-    let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x08, 0, 0];
+    let huge = [0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x08, 0, 0];
     let file = with_payload(&[&META[..], &huge].concat());
     assert_eq!(damage_of(&file), Damage::Memory { limit: 1 << 30 });
     // Within the limit the same trick works; a smaller limit refuses it.
-    let large = [0x80, 0x80, 0x80, 0x08, 0, 0];
-    let file = with_payload(&[&META[..], &large, &NO_SETS[3..], &[0, 0]].concat());
+    let large = [0, 0, 0x80, 0x80, 0x80, 0x08, 0, 0];
+    let file = with_payload(&[&META[..], &large, &NO_SETS[4..], &[0]].concat());
     assert_eq!(read(&file).unwrap().len(), 1);
     let options = ReadOptions { limits: Limits { frame_memory: 1 << 20 }, ..ReadOptions::default() };
     let error = Reader::with_options(&file[..], options).unwrap().next_frame().unwrap_err();

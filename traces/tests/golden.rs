@@ -67,15 +67,15 @@ fn uncompressed(file: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn check(name: &str, (header, frames): (Header, Vec<Frame>), format: DumpFormat) {
-    assert_eq!(FORMAT.to_string(), "1.0", "a new version needs golden files of its own");
+    assert_eq!(FORMAT.to_string(), "2.0", "a new version needs golden files of its own");
     let written = file(&header, &frames);
-    let stored = golden(&format!("v1.0-{name}.trace"), &written);
+    let stored = golden(&format!("v2.0-{name}.trace"), &written);
 
     let mut reader = Reader::new(&stored[..]).unwrap();
     assert_eq!(reader.header(), &header);
     assert_eq!(reader.frames().collect::<Result<Vec<_>, _>>().unwrap(), frames);
     let text = dumped(&stored, format);
-    assert_eq!(text.as_bytes(), golden(&format!("v1.0-{name}.txt"), text.as_bytes()), "{text}");
+    assert_eq!(text.as_bytes(), golden(&format!("v2.0-{name}.txt"), text.as_bytes()), "{text}");
 
     // The payload of the index holds offsets, which follow from compressed sizes: it is the last part.
     let (mut ours, mut theirs) = (uncompressed(&written), uncompressed(&stored));

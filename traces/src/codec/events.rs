@@ -11,6 +11,8 @@ use crate::varint::{self, Cursor};
 
 /// Least bytes of an event in the columns: time, page and actor.
 const LEAST: usize = 3;
+/// A step beyond a second says nothing about a clock.
+const MOST_STEP: u32 = 30;
 /// Least bytes of an actor: kind and origin, CPU, thread.
 const LEAST_ACTOR: usize = 3;
 
@@ -35,9 +37,11 @@ pub(super) fn encode(start: Nanos, events: &[Access], out: &mut Vec<u8>) -> Resu
     let Some(first) = events.first() else { return Ok(()) };
     // The first event may lie before the frame's start, in the scan that closed the frame before.
     varint::put(out, varint::zigzag(first.time.0.wrapping_sub(start.0)));
+    let step = clock_step(events);
+    out.push(step as u8);
     let mut before = first.time;
     for event in events {
-        varint::put(out, event.time.0 - before.0);
+        varint::put(out, (event.time.0 - before.0) >> step);
         before = event.time;
     }
     let mut before = Gfn(0);
@@ -47,6 +51,12 @@ pub(super) fn encode(start: Nanos, events: &[Access], out: &mut Vec<u8>) -> Resu
     }
     encode_actors(events, out);
     Ok(())
+}
+
+/// The log2 of the clock's step, as far as the events show it: no bit below it differs.
+fn clock_step(events: &[Access]) -> u32 {
+    let between = events.windows(2).fold(0, |bits, pair| bits | (pair[1].time.0 - pair[0].time.0));
+    between.trailing_zeros().min(MOST_STEP)
 }
 
 fn check(events: &[Access]) -> Result<(), &'static str> {
@@ -89,8 +99,14 @@ pub(super) fn decode(start: Nanos, cursor: &mut Cursor<'_>, budget: &mut Budget)
     let mut events = Vec::with_capacity(count);
     let blank = Access { time: start, gfn: Gfn(0), kind: KINDS[0], origin: ORIGINS[0], cpu: 0, tid: 0 };
     let mut time = start.0.wrapping_add(varint::unzigzag(cursor.number()?));
+    let step = u32::from(cursor.byte()?);
+    if step > MOST_STEP {
+        return Err(Damage::Malformed("its clock has an impossible step"));
+    }
     for _ in 0..count {
-        time = time.checked_add(cursor.number()?).ok_or(Damage::Malformed("an event lies beyond the end of time"))?;
+        let after = cursor.number()?;
+        let next = after.checked_shl(step).filter(|shifted| shifted >> step == after).and_then(|after| time.checked_add(after));
+        time = next.ok_or(Damage::Malformed("an event lies beyond the end of time"))?;
         events.push(Access { time: Nanos(time), ..blank });
     }
     let mut gfn = 0u64;

@@ -4,6 +4,7 @@ mod bitmap;
 mod events;
 mod meta;
 mod summaries;
+mod written;
 
 pub(crate) use meta::{MAX_META, decode_header, encode_header, slot_table};
 
@@ -53,14 +54,14 @@ impl Budget {
 /// The rule of the format that the frame breaks.
 pub(crate) fn encode_frame(frame: &Frame, out: &mut Vec<u8>) -> Result<(), &'static str> {
     meta::encode(frame, out)?;
-    bitmap::encode(&frame.log.written, out);
+    events::encode(frame.start, &frame.events, out)?;
+    written::encode(&frame.log.written, &frame.events, out);
     bitmap::encode(&frame.log.discarded, out);
     for set in &frame.log.unknown {
         bitmap::encode(&set.pages, out);
     }
     bitmap::encode(&frame.populated, out);
     bitmap::encode(&frame.huge, out);
-    events::encode(frame.start, &frame.events, out)?;
     match &frame.summaries {
         None => varint::put(out, 0),
         Some(summaries) => {
@@ -75,7 +76,8 @@ pub(crate) fn encode_frame(frame: &Frame, out: &mut Vec<u8>) -> Result<(), &'sta
 pub(crate) fn decode_frame(epoch: Epoch, start: Nanos, payload: &[u8], more: bool, budget: &mut Budget) -> Result<Frame, Damage> {
     let mut cursor = Cursor::new(payload);
     let meta = meta::decode(&mut cursor, more, budget)?;
-    let written = bitmap::decode(&mut cursor, budget)?;
+    let events = events::decode(start, &mut cursor, budget)?;
+    let written = written::decode(&events, &mut cursor, budget)?;
     let discarded = bitmap::decode(&mut cursor, budget)?;
     let mut unknown = Vec::new();
     for reason in meta.unknown {
@@ -83,7 +85,6 @@ pub(crate) fn decode_frame(epoch: Epoch, start: Nanos, payload: &[u8], more: boo
     }
     let populated = bitmap::decode(&mut cursor, budget)?;
     let huge = bitmap::decode(&mut cursor, budget)?;
-    let events = events::decode(start, &mut cursor, budget)?;
     let summaries = match cursor.number()? {
         0 => None,
         1 => Some(summaries::decode(&mut cursor, budget)?),
