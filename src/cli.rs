@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use pagesieve_core::{Gfn, PolicyKind};
 use pagesieve_recorder::workload::{Adversary, Class};
-use pagesieve_recorder::{Region, SourceChoice};
+use pagesieve_recorder::{HookChoice, Region, SourceChoice, WriteTracking};
 use pagesieve_replayer::sweep::Best;
 use pagesieve_replayer::{Scenario, Start};
 
@@ -101,6 +101,12 @@ pub(crate) struct Record {
     /// Where events come from
     #[arg(long, default_value = "auto")]
     pub(crate) source: Source,
+    /// Hooks that the kernel program may use; for tests of each
+    #[arg(long, default_value = "auto", hide = true)]
+    pub(crate) hooks: Hooks,
+    /// How to learn of writes; for tests of each
+    #[arg(long, default_value = "auto", hide = true)]
+    pub(crate) writes: Writes,
     /// Size of the event ring
     #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
     pub(crate) ring_size: u64,
@@ -113,6 +119,44 @@ pub(crate) struct Record {
     /// Command to start and record
     #[arg(last = true, group = "target")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// See [`HookChoice`].
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Hooks {
+    Auto,
+    Tracepoints,
+    Fentry,
+    Kprobe,
+}
+
+impl From<Hooks> for HookChoice {
+    fn from(hooks: Hooks) -> Self {
+        match hooks {
+            Hooks::Auto => HookChoice::Auto,
+            Hooks::Tracepoints => HookChoice::PlainTracepoints,
+            Hooks::Fentry => HookChoice::FunctionEntry,
+            Hooks::Kprobe => HookChoice::FunctionProbe,
+        }
+    }
+}
+
+/// See [`WriteTracking`].
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Writes {
+    Auto,
+    WriteProtection,
+    SoftDirty,
+}
+
+impl From<Writes> for WriteTracking {
+    fn from(writes: Writes) -> Self {
+        match writes {
+            Writes::Auto => WriteTracking::Auto,
+            Writes::WriteProtection => WriteTracking::WriteProtection,
+            Writes::SoftDirty => WriteTracking::SoftDirty,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pagesieve-ebpf", &["pagesieve-ebpf-abi"]),
     ("pagesieve-ebpf-abi", &[]),
     ("pagesieve-benches", &["pagesieve-core", "pagesieve-traces"]),
+    ("pagesieve-guest", &[]),
 ];
 
 /// What may not be in the closure of a crate: the loader of kernel programs, and the asynchronous runtime.

@@ -54,6 +54,14 @@ fn receive(socket: &UnixStream, pid: u32) -> io::Result<Uffd> {
     Uffd::enable(fd.ok_or(io::ErrorKind::UnexpectedEof)?)
 }
 
+/// Waits until a command that we started is ready to be observed, or has shown that it knows nothing of this.
+pub(crate) fn wait_until_ready(socket: &UnixStream, pid: u32) {
+    if receive_message(socket, pid, HELLO_PATIENCE).is_ok() {
+        // Whatever comes is a sign of readiness; a descriptor that is not enabled changes nothing when it is closed.
+        let _ = receive_message(socket, pid, READY_PATIENCE);
+    }
+}
+
 fn receive_message(socket: &UnixStream, pid: u32, patience: Duration) -> io::Result<Option<OwnedFd>> {
     socket.set_read_timeout(Some(patience))?;
     let mut sender = [0; 4];

@@ -4,13 +4,22 @@ use std::io;
 
 use pagesieve_ebpf::doctor::{Check, Doctor};
 
-use crate::{pagemap, uffd};
+use crate::{pagemap, uffd, writes};
 
 /// Examines this machine with the rights of this process: the kernel program, and what write tracking needs. Takes a second or
 /// two and never fails itself.
 #[must_use]
 pub fn doctor() -> Doctor {
-    pagesieve_ebpf::doctor([write_protection(), scan()])
+    let (mut protection, mut scan, mut marks) = (write_protection(), scan(), soft_dirty());
+    // One way of learning of writes is enough.
+    let protects = protection.ok && scan.ok;
+    protection.needed = !marks.ok;
+    scan.needed = !marks.ok;
+    marks.needed = !protects && !scan.ok;
+    if protects && !marks.ok {
+        marks = Check::new(marks.name, true, format!("{}; not needed where PAGEMAP_SCAN works", marks.detail), "");
+    }
+    pagesieve_ebpf::doctor([protection, scan, marks])
 }
 
 fn write_protection() -> Check {
@@ -18,10 +27,11 @@ fn write_protection() -> Check {
     let detail = match &tried {
         Ok(uffd::Mode::Full) => "asynchronous write protection works".to_owned(),
         Ok(uffd::Mode::UserOnly) => "asynchronous write protection works, for faults of user mode".to_owned(),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => "this kernel has no asynchronous write protection".to_owned(),
         Err(error) => format!("{error} (vm.unprivileged_userfaultfd is {})", switch()),
     };
     let fix = "use Linux 6.7 or newer with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP";
-    Check { needed: true, ..Check::new("userfaultfd", tried.is_ok(), detail, fix) }
+    Check::new("userfaultfd", tried.is_ok(), detail, fix)
 }
 
 fn switch() -> String {
@@ -32,8 +42,12 @@ fn switch() -> String {
 fn scan() -> Check {
     let tried: io::Result<()> = pagemap::try_scan();
     let detail = tried.as_ref().map_or_else(ToString::to_string, |()| "works".to_owned());
-    Check {
-        needed: true,
-        ..Check::new("PAGEMAP_SCAN", tried.is_ok(), detail, "use Linux 6.7 or newer with CONFIG_PROC_PAGE_MONITOR")
-    }
+    Check::new("PAGEMAP_SCAN", tried.is_ok(), detail, "use Linux 6.7 or newer with CONFIG_PROC_PAGE_MONITOR")
+}
+
+fn soft_dirty() -> Check {
+    let tried = writes::try_marks();
+    let detail = tried.as_ref().map_or_else(ToString::to_string, |()| "works".to_owned());
+    let fix = "use a kernel with CONFIG_MEM_SOFT_DIRTY, or better Linux 6.7 or newer";
+    Check::new("soft-dirty", tried.is_ok(), detail, fix)
 }

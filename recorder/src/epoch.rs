@@ -4,6 +4,7 @@
 //! without a special case. A target that replaces its address space (`exec`) is the same case again.
 
 use std::io;
+use std::time::Duration;
 
 use pagesieve_core::{Access, AccessKind, Backing, Epoch, MemSlot, Nanos, PageBitmap};
 use pagesieve_traces::{Closing, DirtyLog, Frame, Happening, Lost, Note, UnknownReason};
@@ -14,13 +15,12 @@ use crate::error::RecordError;
 use crate::events::Events;
 use crate::layout::Layout;
 use crate::maps::{self, Mapping, Region};
-use crate::pagemap::Scan;
 use crate::process;
 use crate::ptrace::Stopped;
 use crate::qemu::Guest;
 use crate::sharers::{self, DirectIo};
 use crate::target::{Target, is_gone};
-use crate::{arming, uffd::Uffd};
+use crate::writes::{self, WriteLog};
 
 /// What came of closing an epoch.
 pub(crate) enum Closed {
@@ -38,16 +38,17 @@ enum Rest {
     None,
     /// Every thread is stopped. I/O that the kernel does by itself may go on.
     Threads(Stopped),
-    /// It is a guest, stopped by its monitor: its CPUs halt and its I/O is done.
-    Drained,
+    /// It is a guest, stopped by its monitor: its CPUs halt and its I/O is done. Where writes can only be read from a process
+    /// that stands still, its threads are stopped as well.
+    Drained(Option<Stopped>),
 }
 
 impl Rest {
     /// The threads, for those who have business with them.
     fn threads(&mut self) -> Option<&mut Stopped> {
         match self {
-            Rest::Threads(stopped) => Some(stopped),
-            Rest::None | Rest::Drained => None,
+            Rest::Threads(stopped) | Rest::Drained(Some(stopped)) => Some(stopped),
+            Rest::None | Rest::Drained(None) => None,
         }
     }
 }
@@ -57,9 +58,7 @@ pub(crate) struct Observer {
     pub(crate) pid: u32,
     pub(crate) layout: Layout,
     pub(crate) events: Events,
-    pub(crate) way: arming::Way,
-    uffd: Uffd,
-    scan: Scan,
+    writes: Box<dyn WriteLog>,
     content: Option<Content>,
     control: Control,
     guest: Option<Guest>,
@@ -73,6 +72,8 @@ pub(crate) struct Observer {
     present: PageBitmap,
     notes: Vec<Note>,
     limit_reached: bool,
+    /// True if at the last closing the kernel might have dropped mappings of shared memory by itself.
+    may_drop: bool,
     /// Bytes of guest memory that are left out.
     untrackable: u64,
 }
@@ -85,29 +86,25 @@ struct Found {
     present: PageBitmap,
     huge: PageBitmap,
     slots_changed: bool,
+    /// When the first page was read.
+    scan_start: Nanos,
 }
 
 impl Observer {
-    /// Takes over a userfaultfd of the target. Nothing is armed yet: the first [`Observer::close`] does that.
+    /// Nothing is armed yet: the first [`Observer::close`] does that.
     pub(crate) fn new(
         target: &mut Target,
+        writes: Box<dyn WriteLog>,
         events: Events,
         content: Option<Content>,
         regions: Vec<Region>,
         page_limit: u64,
     ) -> Result<Self, RecordError> {
-        let (uffd, way) = match arming::acquire(target.pid, target.socket.as_ref()) {
-            Err(_) if target.has_ended() => return Err(RecordError::EndedEarly { pid: target.pid }),
-            acquired => acquired?,
-        };
-        let scan = Scan::open(target.pid).map_err(|error| no_access(target.pid, error))?;
         Ok(Self {
             pid: target.pid,
             layout: Layout::default(),
             events,
-            way,
-            uffd,
-            scan,
+            writes,
             content,
             control: Control::default(),
             guest: target.guest.take(),
@@ -119,6 +116,7 @@ impl Observer {
             present: PageBitmap::default(),
             notes: Vec::new(),
             limit_reached: false,
+            may_drop: true,
             untrackable: 0,
         })
     }
@@ -150,7 +148,6 @@ impl Observer {
     fn read_at_rest(&mut self, mut rest: Rest, direct_before: DirectIo) -> Result<Option<Frame>, RecordError> {
         // What was read before the stop may have changed since.
         let Some(mappings) = self.mappings() else { return Ok(None) };
-        let scan_start = self.events.now();
         let mut found = match self.read_log(&mappings, rest.threads()) {
             Ok(found) => found,
             Err(_) if !process::is_alive(self.pid) => return Ok(None),
@@ -163,7 +160,11 @@ impl Observer {
         if differs.is_some() {
             self.add_late_writes(&mappings, &mut found.log);
         }
-        if matches!(rest, Rest::Drained) && !self.guest.as_mut().is_some_and(Guest::is_stopped) {
+        if let Rest::Drained(stopped) = &mut rest {
+            // The monitor cannot answer while its thread is stopped.
+            *stopped = None;
+        }
+        if matches!(rest, Rest::Drained(_)) && !self.guest.as_mut().is_some_and(Guest::is_stopped) {
             // Someone else has let it go on: what was read was read from a running guest.
             rest = Rest::None;
         }
@@ -176,7 +177,7 @@ impl Observer {
         }
         let (accesses, lost) = self.take_events(end, &mut found);
         let closing = self.settle(&mut found.log, direct, &lost, &rest, differs.as_ref());
-        Ok(Some(Frame { scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
+        Ok(Some(Frame { scan_start: found.scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
     }
 
     fn publish_slots(&mut self) -> Result<(), RecordError> {
@@ -215,19 +216,27 @@ impl Observer {
         maps::read(self.pid).ok().filter(|mappings| !mappings.is_empty())
     }
 
-    /// Brings the target to rest if its content is to be read, or if direct I/O could land in a page after its scan. Where only the
-    /// latter asks for it and we may not stop the target, its pages count as unknown instead.
+    /// Brings the target to rest if its content is to be read, if its writes can only be read so, or if direct I/O could land in
+    /// a page after its scan. Where only the latter asks for it and we may not stop the target, its pages count as unknown instead.
     fn bring_to_rest(&mut self, direct: DirectIo) -> io::Result<Rest> {
-        if self.content.is_none() && direct == DirectIo::None {
+        let needs_stop = self.writes.needs_stop();
+        if self.content.is_none() && direct == DirectIo::None && !needs_stop {
             return Ok(Rest::None);
         }
-        if self.stop_guest() {
-            return Ok(Rest::Drained);
+        let drained = self.stop_guest();
+        if drained && !needs_stop {
+            return Ok(Rest::Drained(None));
         }
         match Stopped::all(self.pid) {
+            Ok(stopped) if drained => Ok(Rest::Drained(Some(stopped))),
             Ok(stopped) => Ok(Rest::Threads(stopped)),
-            Err(error) if self.content.is_none() && error.kind() == io::ErrorKind::PermissionDenied => Ok(Rest::None),
-            Err(error) => Err(error),
+            Err(error) if self.content.is_none() && !needs_stop && error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(Rest::None)
+            }
+            Err(error) => {
+                self.resume_guest();
+                Err(error)
+            }
         }
     }
 
@@ -254,9 +263,10 @@ impl Observer {
 
     /// Reads and re-arms all slots, takes up new memory, and looks which pages hold data.
     fn read_log(&mut self, mappings: &[Mapping], stopped: Option<&mut Stopped>) -> Result<Found, RecordError> {
-        let mut found = Found::default();
+        let mut found = Found { scan_start: self.events.now(), ..Found::default() };
         self.scan_known(mappings, &mut found);
         self.take_up_new(mappings, stopped, &mut found)?;
+        self.writes.arm().map_err(|error| RecordError::System { what: "arm the target's memory", error })?;
         let end = self.layout.frame_end();
         for set in [&mut found.populated, &mut found.present, &mut found.huge, &mut found.log.written] {
             set.grow(end);
@@ -276,13 +286,13 @@ impl Observer {
         for tracked in self.layout.iter() {
             for part in tracked.shown(mappings) {
                 let written = &mut found.log.written;
-                let scanned = self.scan.written_and_rearm(part.clone(), |range| written.insert_range(tracked.frames(&range)));
+                let scanned = self.writes.take(part.clone(), &mut |range| written.insert_range(tracked.frames(&range)));
                 match scanned {
                     Ok(()) => {}
                     // Another mapping took the place, or registering it failed before: what happened there is not known.
                     Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                         unarmed.insert_range(tracked.frames(&part));
-                        arm(&self.uffd, &mut self.scan, part);
+                        self.writes.add(part);
                     }
                     // The address space was replaced; taking up new memory notices and starts again.
                     Err(error) if is_gone(&error) => unarmed.insert_range(tracked.frames(&part)),
@@ -304,7 +314,7 @@ impl Observer {
         let mut failed = PageBitmap::new(self.layout.frame_end());
         for tracked in self.layout.iter() {
             for part in tracked.shown(mappings) {
-                let looked = self.scan.written(part.clone(), |range| log.written.insert_range(tracked.frames(&range)));
+                let looked = self.writes.peek(part.clone(), &mut |range| log.written.insert_range(tracked.frames(&range)));
                 if looked.is_err() {
                     failed.insert_range(tracked.frames(&part));
                 }
@@ -317,9 +327,7 @@ impl Observer {
     fn take_up_new(&mut self, mappings: &[Mapping], stopped: Option<&mut Stopped>, found: &mut Found) -> Result<(), RecordError> {
         if self.was_replaced(mappings) {
             self.note(Happening::Exec);
-            // No handover: the program may be stopped, by us, halfway through offering one.
-            (self.uffd, self.way) = arming::inject(self.pid, stopped)?;
-            self.scan = Scan::open(self.pid).map_err(|error| no_access(self.pid, error))?;
+            self.writes.follow(stopped)?;
             self.layout.clear();
             found.slots_changed = true;
         }
@@ -341,7 +349,7 @@ impl Observer {
         let mut new = PageBitmap::new(self.layout.frame_end());
         for slot in &changes.added {
             new.insert_range(slot.base.0..slot.end().0);
-            arm(&self.uffd, &mut self.scan, slot.hva.0..slot.hva_end().0);
+            self.writes.add(slot.hva.0..slot.hva_end().0);
         }
         found.log.add_unknown(UnknownReason::Unarmed, &new);
         found.slots_changed |= !changes.added.is_empty() || !changes.removed.is_empty();
@@ -352,7 +360,7 @@ impl Observer {
     fn was_replaced(&mut self, mappings: &[Mapping]) -> bool {
         let probe = mappings.iter().find(|mapping| mapping.start < 1 << 47);
         probe.is_some_and(|mapping| {
-            self.scan.mapped(mapping.start..mapping.start + 4096, |_| ()).is_err_and(|error| is_gone(&error))
+            self.writes.mapped(mapping.start..mapping.start + 4096, &mut |_| ()).is_err_and(|error| is_gone(&error))
         })
     }
 
@@ -362,7 +370,7 @@ impl Observer {
             for part in tracked.shown(mappings) {
                 let shared = tracked.slot.backing == Backing::Shared;
                 let (populated, present, huge) = (&mut found.populated, &mut found.present, &mut found.huge);
-                let looked = self.scan.mapped(part.clone(), |extent| {
+                let looked = self.writes.mapped(part.clone(), &mut |extent| {
                     let frames = tracked.frames(&(extent.start.0..extent.end.0));
                     if extent.holds_data && !shared {
                         populated.insert_range(frames.clone());
@@ -393,14 +401,20 @@ impl Observer {
         accesses.retain(|access| pages.contains(access.gfn));
         lost.outside += (all - accesses.len()) as u64;
         let shared = self.layout.pages_of(Backing::Shared);
-        let mut dropped = PageBitmap::new(self.layout.frame_end());
+        let mut dropped = self.dropped_unseen(&shared, found);
+        let mut from_outside = PageBitmap::new(self.layout.frame_end());
         for access in &accesses {
             let was_mapped = self.present.contains(access.gfn) && shared.contains(access.gfn);
             if access.kind == AccessKind::Read && was_mapped {
                 dropped.insert(access.gfn);
             }
+            // The target stands still, but another process may write into it just before its marks are cleared.
+            if access.kind == AccessKind::Write && access.time >= found.scan_start && self.writes.needs_stop() {
+                from_outside.insert(access.gfn);
+            }
         }
         found.log.add_unknown(UnknownReason::MappingDropped, &dropped);
+        found.log.add_unknown(UnknownReason::OtherMapper, &from_outside);
         let events = self.events.take_control_until(end);
         let Effects { discarded, others, notes } = self.control.apply(events, &self.layout);
         found.log.discarded.union_with(&discarded);
@@ -411,11 +425,26 @@ impl Observer {
         (accesses, lost)
     }
 
+    /// Shared pages of which a write may have been forgotten, because their mapping is or may have been dropped since.
+    fn dropped_unseen(&mut self, shared: &PageBitmap, found: &Found) -> PageBitmap {
+        if !self.writes.forgets_dropped_mappings() {
+            return PageBitmap::new(self.layout.frame_end());
+        }
+        let may_drop = writes::may_drop_shared();
+        let mut pages = shared.clone();
+        pages.intersect_with(&found.populated);
+        if !std::mem::replace(&mut self.may_drop, may_drop) && !may_drop {
+            pages.intersect_with(&self.present);
+            pages.subtract(&found.present);
+        }
+        pages
+    }
+
     /// Adds what this epoch cannot know, or, where all content was compared, what the comparison found.
     fn settle(&self, log: &mut DirtyLog, direct: DirectIo, lost: &Lost, rest: &Rest, differs: Option<&PageBitmap>) -> Closing {
         let blind_to_discards = self.layout.has_shared() && (!self.events.sees_control() || lost.control > 0);
         let in_flight = match rest {
-            Rest::Drained => false,
+            Rest::Drained(_) => false,
             Rest::Threads(_) => direct == DirectIo::Asynchronous,
             Rest::None => direct != DirectIo::None,
         };
@@ -442,25 +471,22 @@ impl Observer {
         self.notes.push(Note { time: self.events.now(), what });
     }
 
+    /// Time since the epoch began.
+    pub(crate) fn epoch_age(&self) -> Duration {
+        Duration::from_nanos(self.events.now().since(self.start).0)
+    }
+
     pub(crate) fn guest(&self) -> Option<&Guest> {
         self.guest.as_ref()
+    }
+
+    /// How memory is armed.
+    pub(crate) fn arming(&self) -> String {
+        self.writes.name()
     }
 
     /// The slots as they are now.
     pub(crate) fn slots(&self) -> Vec<MemSlot> {
         self.layout.slots()
-    }
-}
-
-fn no_access(pid: u32, error: io::Error) -> RecordError {
-    if is_gone(&error) { RecordError::EndedEarly { pid } } else { RecordError::NoAccess { pid, error } }
-}
-
-/// Registers a range and arms it. A mapping that cannot be armed (another userfaultfd holds it, or it vanished again) stays
-/// unknown and is tried again at the next closing, where the scan refuses it.
-fn arm(uffd: &Uffd, scan: &mut Scan, range: std::ops::Range<u64>) {
-    let armed = uffd.register(range.clone()).and_then(|()| scan.written_and_rearm(range, |_| ()));
-    if let Err(error) = armed {
-        tracing::debug!(%error, "a mapping could not be armed");
     }
 }

@@ -57,8 +57,10 @@ pub enum RecordError {
         error: io::Error,
     },
     /// The kernel lacks what the dirty log needs.
-    #[error("track writes: this kernel has no PAGEMAP_SCAN; it needs Linux 6.7 or newer, see `pagesieve doctor`")]
-    NoPagemapScan,
+    #[error(
+        "track writes: this kernel has neither PAGEMAP_SCAN (Linux 6.7 or newer) nor soft-dirty bits (CONFIG_MEM_SOFT_DIRTY); see `pagesieve doctor`"
+    )]
+    NoWriteTracking,
     /// No userfaultfd of the target.
     #[error(transparent)]
     Arming(#[from] InjectError),

@@ -2,7 +2,7 @@
 
 use pagesieve_core::{Access, AccessKind, Gfn, MemSlot, Nanos, Origin};
 use pagesieve_ebpf::abi::{self, ControlEvent};
-use pagesieve_ebpf::{Tracker, TrackerConfig};
+use pagesieve_ebpf::{HookChoice, Tracker, TrackerConfig};
 use pagesieve_traces::{EventSource, Lost};
 
 use crate::error::RecordError;
@@ -36,11 +36,12 @@ impl Events {
     pub(crate) fn open(
         pid: u32,
         choice: SourceChoice,
+        hooks: HookChoice,
         ring_bytes: u32,
         page_limit: u64,
     ) -> Result<(Self, Option<String>), RecordError> {
         let start = monotonic();
-        let config = TrackerConfig { pid, ring_bytes, page_limit, start, ..TrackerConfig::default() };
+        let config = TrackerConfig { pid, ring_bytes, page_limit, start, hooks };
         let (tracker, fallback) = match (choice, Tracker::attach(&config)) {
             (SourceChoice::PagemapScan, _) => (None, None),
             (_, Ok(tracker)) => (Some(tracker), None),

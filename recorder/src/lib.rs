@@ -24,12 +24,15 @@ mod target;
 mod testing;
 mod uffd;
 pub mod workload;
+mod writes;
 
 pub use arming::{HANDOVER_VARIABLE, Handover, InjectError};
 pub use doctor::doctor;
 pub use error::RecordError;
 pub use events::SourceChoice;
 pub use maps::Region;
+pub use pagesieve_ebpf::HookChoice;
 pub use qemu::{Find, FindError, QmpError, find};
 pub use session::{DEFAULT_PAGE_LIMIT, Listener, Options, Progress, Started, record};
 pub use target::{CommandOutput, TargetSpec, machine};
+pub use writes::WriteTracking;

@@ -143,6 +143,25 @@ pub(crate) fn chosen<'a>(mappings: &'a [Mapping], regions: &'a [Region]) -> impl
     })
 }
 
+/// True unless it is certain that no mapping of a range holds huge pages of hugetlbfs.
+pub(crate) fn is_hugetlb(pid: u32, range: &Range<u64>) -> bool {
+    // Reading smaps walks all page tables, and most machines have set no such pages aside.
+    let pools = fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+    let is_empty =
+        |pool: fs::DirEntry| fs::read_to_string(pool.path().join("nr_hugepages")).is_ok_and(|count| count.trim() == "0");
+    if pools.map(is_empty).reduce(|a, b| a && b).unwrap_or(false) {
+        return false;
+    }
+    let Ok(text) = fs::read(format!("/proc/{pid}/smaps")) else { return true };
+    let mut inside = false;
+    String::from_utf8_lossy(&text).lines().any(|line| {
+        if let Some(mapping) = parse(line) {
+            inside = mapping.start < range.end && range.start < mapping.end;
+        }
+        inside && line.strip_prefix("VmFlags:").is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "ht"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,8 @@ use std::os::fd::AsRawFd;
 
 use pagesieve_core::{Hva, PAGE_SIZE};
 
+use crate::writes::{Extent, has_swap_space};
+
 const IOCTL_PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
 
 const IS_WRITTEN: u64 = 1 << 1;
@@ -50,20 +52,6 @@ struct ScanArg {
     return_mask: u64,
 }
 
-/// Pages that share their state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) start: Hva,
-    pub(crate) end: Hva,
-    /// Mapped or swapped out, and not the shared page of zeros. Where the machine has swap space, armed pages that were never
-    /// touched count as well: the kernel reports the mark that arms them like a swapped page.
-    pub(crate) holds_data: bool,
-    /// Mapped now: the next access takes no fault unless it is armed.
-    pub(crate) present: bool,
-    /// Mapped by a huge entry.
-    pub(crate) huge: bool,
-}
-
 /// The pagemap of one process. It stays bound to the address space it was opened on: after an `exec` every scan fails.
 pub(crate) struct Scan {
     pagemap: File,
@@ -101,6 +89,8 @@ impl Scan {
             return_mask: IS_PRESENT | IS_SWAPPED | IS_PFNZERO | IS_HUGE,
             ..ScanArg::default()
         };
+        // Where there is swap space, armed pages that were never touched look like swapped ones: the mark that arms them is
+        // reported so.
         let can_swap = has_swap_space();
         self.walk(range, arg, |region| {
             let present = region.categories & IS_PRESENT != 0;
@@ -145,11 +135,6 @@ impl Scan {
 /// Asking for this one category and nothing else takes the kernel's fast path.
 fn written(flags: u64) -> ScanArg {
     ScanArg { flags, category_mask: IS_WRITTEN, return_mask: IS_WRITTEN, ..ScanArg::default() }
-}
-
-/// True unless it is certain that nothing can be swapped out. The first line of `/proc/swaps` is a heading.
-fn has_swap_space() -> bool {
-    std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
 /// True if this kernel knows `PAGEMAP_SCAN`.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pagesieve_core::Nanos;
+use pagesieve_ebpf::HookChoice;
 use pagesieve_traces::{CreateOptions, EventSource, Frame, Happening, Header, Note, Target as Observed, Writer};
 
 use crate::content::Content;
@@ -12,9 +13,9 @@ use crate::epoch::{Closed, Observer};
 use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
-use crate::pagemap;
 use crate::qemu::Guest;
 use crate::target::{CommandOutput, Target, TargetSpec, machine};
+use crate::writes::WriteTracking;
 
 /// How often the ring is emptied. At a million events a second it holds 24 MB/s, so this keeps a default ring a tenth full.
 const TICK: Duration = Duration::from_millis(20);
@@ -27,6 +28,10 @@ pub const DEFAULT_PAGE_LIMIT: u64 = 1 << 20;
 pub struct Options {
     /// Where events come from.
     pub source: SourceChoice,
+    /// Which hooks the kernel program may use.
+    pub hooks: HookChoice,
+    /// How to learn of writes.
+    pub writes: WriteTracking,
     /// Which mappings to track; none means all writable anonymous, memfd and shmem mappings of at least 1 MiB.
     pub regions: Vec<Region>,
     /// Length of an epoch. The default is a second.
@@ -54,6 +59,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             source: SourceChoice::Auto,
+            hooks: HookChoice::Auto,
+            writes: WriteTracking::Auto,
             regions: Vec::new(),
             epoch: Duration::from_secs(1),
             duration: None,
@@ -128,9 +135,7 @@ pub fn record(
     stop: &AtomicBool,
     listener: &mut dyn Listener,
 ) -> Result<Progress, RecordError> {
-    if !pagemap::is_supported() {
-        return Err(RecordError::NoPagemapScan);
-    }
+    let writes = options.writes.choose()?;
     // Refuse before anything is started or stopped.
     if !options.force && options.output.exists() {
         return Err(pagesieve_traces::WriteError::Exists { path: options.output.clone() }.into());
@@ -139,10 +144,11 @@ pub fn record(
     let mut target = Target::start(spec, !options.regions.is_empty(), options.command_output)?;
     let guest_frames = target.guest.as_mut().map_or(0, Guest::frame_end);
     let page_limit = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames));
-    let (events, fallback) = Events::open(target.pid, options.source, options.ring_bytes, page_limit)?;
+    let (events, fallback) = Events::open(target.pid, options.source, options.hooks, options.ring_bytes, page_limit)?;
     let content = options.fingerprints.then(Content::new).transpose();
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
-    let observer = Observer::new(&mut target, events, content, options.regions.clone(), page_limit)?;
+    let writes = writes.open(&target)?;
+    let observer = Observer::new(&mut target, writes, events, content, options.regions.clone(), page_limit)?;
     let mut session = Session { observer, last: None, started: Instant::now(), progress: Progress::default(), options };
     listener.started(&session.describe(&target, fallback));
     let first = session.baseline(&target)?;
@@ -185,7 +191,7 @@ impl Session<'_> {
             source: self.observer.events.source(),
             fallback,
             hooks: self.observer.events.hooks(),
-            arming: self.observer.way.to_string(),
+            arming: self.observer.arming(),
             guest: self.observer.guest().map(Guest::describe),
             no_guest: target.no_guest.clone(),
         }
@@ -211,7 +217,7 @@ impl Session<'_> {
             machine: machine(),
             source: self.observer.events.source(),
             hooks: self.observer.events.hooks(),
-            arming: self.observer.way.to_string(),
+            arming: self.observer.arming(),
             target: Observed { kind: kind.to_owned(), pid: target.pid, command: target.command.clone() },
             class: self.options.class.clone(),
             epoch_length: Nanos(self.options.epoch.as_nanos() as u64),
@@ -254,8 +260,9 @@ impl Session<'_> {
         }
     }
 
+    /// An epoch counts from the end of the one before: summarising that one's content takes time of its own.
     fn next_close(&self) -> Instant {
-        let due = Instant::now() + self.options.epoch;
+        let due = Instant::now() + self.options.epoch.saturating_sub(self.observer.epoch_age());
         self.options.duration.map_or(due, |duration| due.min(self.started + duration))
     }
 

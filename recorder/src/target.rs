@@ -188,3 +188,8 @@ pub fn machine() -> Machine {
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH) | Some(libc::ENOENT))
 }
+
+/// The error for something of a process that could not be opened.
+pub(crate) fn no_access(pid: u32, error: io::Error) -> RecordError {
+    if is_gone(&error) { RecordError::EndedEarly { pid } } else { RecordError::NoAccess { pid, error } }
+}

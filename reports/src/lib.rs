@@ -17,5 +17,5 @@ mod write;
 pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
-pub use model::{Provenance, Report, TraceReport};
+pub use model::{GridRate, Provenance, Report, TraceReport};
 pub use write::{ReportError, write};

@@ -14,6 +14,7 @@ pub fn markdown(report: &Report) -> String {
     bullets(&mut out, &page.beside);
     overview(&mut out, &page);
     classes(&mut out, &page);
+    grids(&mut out, &page);
     for trace in &page.traces {
         section(&mut out, trace);
     }
@@ -64,6 +65,27 @@ fn classes(out: &mut String, page: &PageView) {
             .iter()
             .map(|row| vec![row.label.clone(), row.claim.clone(), row.traces.clone(), judged(&row.all), judged(&row.resident)]),
     );
+}
+
+fn grids(out: &mut String, page: &PageView) {
+    for grid in &page.grids {
+        let _ = writeln!(out, "\n### {}, claimed {}: all blocks / resident blocks\n", escape(&grid.label), grid.claim);
+        let heads: Vec<String> =
+            std::iter::once("block".to_owned()).chain(grid.intervals.iter().map(|at| format!("every {at}"))).collect();
+        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+        let cells = |cell: &(RateView, RateView)| format!("{} / {}", below(&cell.0), below(&cell.1));
+        table(
+            out,
+            &heads,
+            grid.rows.iter().map(|row| std::iter::once(row.block.clone()).chain(row.cells.iter().map(cells)).collect()),
+        );
+        let _ = writeln!(out, "\n{}", escape(&grid.verdict));
+    }
+}
+
+/// A rate, marked where it is below the claim.
+fn below(rate: &RateView) -> String {
+    format!("{}{}", rate.rate, if rate.verdict == Verdict::Below { " (below)" } else { "" })
 }
 
 fn section(out: &mut String, trace: &TraceView) {

@@ -3,7 +3,7 @@
 //! All times are nanoseconds since the start of the recording, all memory sizes are bytes, all rates are shares from 0 to 1.
 
 use pagesieve_core::series::{Heatmap, Timeline};
-use pagesieve_core::summary::{ReplaySummary, Schema, VerifySummary};
+use pagesieve_core::summary::{BlockCounts, ReplaySummary, Schema, VerifySummary};
 use serde::{Deserialize, Serialize};
 
 /// Everything that goes into one report.
@@ -20,10 +20,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Name and version of `summary.json`: `pagesieve.summary` 1.0.
+    /// Name and version of `summary.json`: `pagesieve.summary` 1.1.
     #[must_use]
     pub fn schema() -> Schema {
-        Schema { name: "pagesieve.summary".into(), version: "1.0".into() }
+        Schema { name: "pagesieve.summary".into(), version: "1.1".into() }
     }
 
     /// A report with the current schema.
@@ -56,6 +56,9 @@ pub struct TraceReport {
     pub resident_bytes: u64,
     /// Replays of the trace: any number of policies and scenarios, in the order of the page.
     pub replays: Vec<ReplaySummary>,
+    /// Skip rates of the proven policy in repeated syncs, by block size and interval.
+    #[serde(default)]
+    pub grid: Vec<GridRate>,
     /// What the check of the trace found.
     pub verify: VerifySummary,
     /// Dirty pages over time.
@@ -64,6 +67,19 @@ pub struct TraceReport {
     pub heatmap: Heatmap,
     /// Anything else that a reader should know, a line each.
     pub notes: Vec<String>,
+}
+
+/// What repeated syncs with one block size and one interval would have skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GridRate {
+    /// Transfer unit in bytes.
+    pub block_size: u64,
+    /// Time between two syncs.
+    pub interval_ns: u64,
+    /// Completed syncs.
+    pub rounds: u64,
+    /// Verdicts, summed over syncs.
+    pub blocks: BlockCounts,
 }
 
 /// Where a trace comes from: when, on which machine, by which means.

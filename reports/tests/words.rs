@@ -117,3 +117,16 @@ fn the_forecast_of_writes_is_judged_in_words() {
     predictive.bytes.resent = 11 << 20;
     assert!(said(&trace).contains("more: the forecast of writes did harm here."));
 }
+
+#[test]
+fn the_claim_is_judged_for_each_block_size_and_interval() {
+    let page = view(vec![idle(700, "ebpf"), idle(700, "synthetic")]);
+    let [grid] = &page.grids[..] else { panic!("one class is recorded: {:?}", page.grids) };
+    assert_eq!((grid.label.as_str(), grid.intervals.len(), grid.rows.len()), ("Idle VM", 2, 2));
+    let (all, resident) = &grid.rows[0].cells[0];
+    // Of the fixture: 500 unpopulated and 200 unchanged of 96,000 blocks.
+    assert_eq!((all.rate.as_str(), all.verdict), ("0.7\u{a0}%", Verdict::Below));
+    assert_eq!((resident.rate.as_str(), resident.verdict), ("0.2\u{a0}%", Verdict::Below));
+    assert_eq!(grid.rows[0].cells[1].0.verdict, Verdict::NoClaim, "no sync, no rate");
+    assert!(grid.verdict.starts_with("The claim is reached in 0 of 2 combinations"), "{}", grid.verdict);
+}

@@ -16,6 +16,8 @@ pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
     let spec = target(options)?;
     let settings = Options {
         source: options.source.into(),
+        hooks: options.hooks.into(),
+        writes: options.writes.into(),
         regions: options.region.clone(),
         epoch: options.epoch,
         duration: options.duration,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use pagesieve_core::PolicyKind;
 use pagesieve_core::series::Timeline;
+use pagesieve_core::{Nanos, PolicyKind};
+use pagesieve_replayer::sweep::{Grid, Row, sweep};
 use pagesieve_replayer::{ActionLog, HeatmapBuilder, ReplayConfig, Scenario, TraceInfo, epoch_point, replay_all, trace_length};
 use pagesieve_reports as reports;
 use pagesieve_traces::{Frame, Happening, Header, ReadError};
@@ -104,12 +105,26 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
         guest_bytes: replays.first().map_or(0, |replay| replay.bytes.guest),
         resident_bytes: last.map_or(0, |point| point.resident_pages * pagesieve_core::PAGE_SIZE),
         replays,
+        grid: grid(file)?,
         verify: verify_file(file)?,
         timeline: gathered.timeline,
         heatmap: gathered.heatmap.finish(),
         notes: gathered.notes,
         name,
     })
+}
+
+/// The seed's table is about block sizes and time between syncs: every combination of these.
+fn grid(file: &Path) -> anyhow::Result<Vec<reports::GridRate>> {
+    let intervals = [1, 5, 10, 30].map(|seconds| Nanos(seconds * Nanos::SECOND.0)).into();
+    let rows = sweep(&[file.to_owned()], &Grid { intervals, ..Grid::default() }, &|_| ())?;
+    let rate = |row: Row| reports::GridRate {
+        block_size: row.block_size,
+        interval_ns: row.interval.map_or(0, |interval| interval.0),
+        rounds: row.rounds,
+        blocks: row.blocks,
+    };
+    Ok(rows.into_iter().map(rate).collect())
 }
 
 fn provenance(header: &Header, complete: bool) -> reports::Provenance {

@@ -1,10 +1,11 @@
 //! `pagesieve verify`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pagesieve_core::summary::VerifySummary;
+use pagesieve_core::summary::{VerifySummary, share};
 use pagesieve_replayer::{TraceInfo, trace_length, verify};
 
 use super::VIOLATION;
@@ -44,21 +45,25 @@ pub(crate) fn text(summary: &VerifySummary) -> String {
         0 => "none were recorded".to_owned(),
         _ => format!("{} of the pages that the scan saw written had an event", percent(summary.recall.log_in_events)),
     };
-    let reasons: Vec<_> = summary.unknown_by_reason.iter().map(|(reason, pages)| format!("{reason} {pages}")).collect();
-    let lost: Vec<_> = summary.lost_pages.iter().map(|(policy, pages)| format!("{policy} {pages}")).collect();
+    let (reasons, lost) = (list(&summary.unknown_by_reason), list(&summary.lost_pages));
+    let without = share(summary.without_event.values().sum(), summary.dirty_log);
     let mut lines = vec![
         format!("{}: {}", summary.trace, if summary.ok { "ok" } else { "VIOLATION" }),
         format!("  completeness  {content}"),
         format!(
             "  dirty log     {} pages in {} epochs, {} merely unknown ({})",
-            summary.dirty_log,
-            summary.epochs,
-            summary.unknown,
-            if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") }
+            summary.dirty_log, summary.epochs, summary.unknown, reasons
         ),
         format!("  events        {events}; {} lost in {} epochs", summary.lost_events, summary.lossy_epochs),
-        format!("  lost pages    {}", lost.join(", ")),
+        format!("  without event {} of the dirty log ({})", percent(without), list(&summary.without_event)),
+        format!("  lost pages    {lost}"),
     ];
     lines.extend(summary.violations.iter().map(|violation| format!("  violation     {violation}")));
     lines.join("\n")
+}
+
+/// Counts by name, such as `unarmed 12, direct_io 3`.
+fn list(counts: &BTreeMap<String, u64>) -> String {
+    let all: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }

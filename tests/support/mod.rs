@@ -1,6 +1,8 @@
 //! Running the command as a user would, and small traces to run it on.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 
+pub mod qemu;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -163,8 +165,19 @@ impl Drop for Background {
 
 /// Waits until something holds. The limit is generous: it only ends a test that would hang.
 #[track_caller]
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(60);
+pub fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait(Duration::from_secs(60), what, holds);
+}
+
+/// As [`wait_until`], for what an emulated machine does.
+#[track_caller]
+pub fn wait_long(what: &str, holds: impl FnMut() -> bool) {
+    wait(Duration::from_secs(300), what, holds);
+}
+
+#[track_caller]
+fn wait(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = Instant::now() + limit;
     while !holds() {
         assert!(Instant::now() < limit, "{what} did not happen");
         std::thread::sleep(Duration::from_millis(20));

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Records the corpus again: each class of our own workload, in memory of both kinds, with page summaries, as root with eBPF.
+# Captures the corpus again, as root: builds the guest and the program, then records every capture of captures.toml, or those named.
+#
+# usage: traces/corpus/record.sh [NAME]...
+#
+# Needs what traces/guest/build.sh and start.sh need, gcc, and redis (redis-server, redis-tools). Takes about a minute and a half for
+# each capture; leave the machine alone meanwhile, since a busy one makes longer epochs.
 set -euo pipefail
-cd "$(dirname "$0")"
-pagesieve=${PAGESIEVE:-../../target/release/pagesieve}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-for class in idle light mixed heavy-io; do
-    "$pagesieve" record --source ebpf --fingerprints --class "$class" --duration 30s --force -o "$work/$class.trace" -- \
-        "$pagesieve" workload --class "$class" --memory 64MiB --seed 7 --seconds 60
-    "$pagesieve" verify "$work/$class.trace"
-    mv "$work/$class.trace" "$class.trace"
-done
-chmod 644 ./*.trace
-sha256sum ./*.trace >SHA256SUMS
+root=$(cd "$(dirname "$0")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+cd "$root"
+traces/guest/build.sh -o "$target/guest"
+cargo build --locked --release
+exec cargo run --locked --quiet -p pagesieve-traces --example capture -- "$target/release/pagesieve" "$target/guest" "$@"

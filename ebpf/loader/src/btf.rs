@@ -7,9 +7,19 @@ use std::fs;
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 
-/// Byte offset of `vm_mm` in `struct vm_area_struct`.
-pub(crate) fn vm_mm_offset() -> Option<u32> {
-    field_offset(&fs::read("/sys/kernel/btf/vmlinux").ok()?, "vm_area_struct", "vm_mm")
+/// Where the program finds address spaces, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offsets {
+    /// `vm_mm` in `struct vm_area_struct`.
+    pub(crate) vm_mm: u32,
+    /// `mm` in `struct task_struct`.
+    pub(crate) task_mm: u32,
+}
+
+/// Looks both up, or neither.
+pub(crate) fn offsets() -> Option<Offsets> {
+    let btf = fs::read("/sys/kernel/btf/vmlinux").ok()?;
+    Some(Offsets { vm_mm: field_offset(&btf, "vm_area_struct", "vm_mm")?, task_mm: field_offset(&btf, "task_struct", "mm")? })
 }
 
 /// Byte offset of a direct member of a struct, or `None` if the data holds none such or makes no sense.
@@ -71,8 +81,9 @@ mod tests {
             crate::testing::skipped("the_field_is_found_where_the_kernel_has_btf", "the kernel offers no BTF");
             return;
         };
-        let offset = vm_mm_offset().expect("vm_area_struct has vm_mm");
-        assert!(offset > 0 && offset < 256 && offset.is_multiple_of(8), "{offset}");
+        let Offsets { vm_mm, task_mm } = offsets().expect("both fields are there");
+        assert!(vm_mm > 0 && vm_mm < 256 && vm_mm.is_multiple_of(8), "{vm_mm}");
+        assert!(task_mm > 0 && task_mm < 16_384 && task_mm.is_multiple_of(8), "{task_mm}");
         assert_eq!(field_offset(&btf, "list_head", "next"), Some(0));
         assert_eq!(field_offset(&btf, "list_head", "prev"), Some(8));
         assert_eq!(field_offset(&btf, "list_head", "pre"), None);

@@ -8,6 +8,10 @@ pub enum HookChoice {
     Auto,
     /// Plain tracepoints only, as on a kernel without BTF.
     PlainTracepoints,
+    /// The entry of `handle_mm_fault` alone, by trampoline (fentry).
+    FunctionEntry,
+    /// The entry of `handle_mm_fault` alone, by breakpoint (kprobe).
+    FunctionProbe,
 }
 
 /// What to watch, and with how much memory.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aya::{Btf, Ebpf, EbpfLoader};
 
+use crate::btf::Offsets;
 use crate::config::{HookChoice, TrackerConfig};
 use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT, causes};
 use crate::{OBJECT, btf, rings, tracefs};
@@ -59,18 +60,23 @@ pub(crate) struct Attached {
 
 pub(crate) fn attach(config: &TrackerConfig) -> Result<Attached, AttachError> {
     let btf = match config.hooks {
-        HookChoice::Auto => Btf::from_sys_fs().ok(),
-        HookChoice::PlainTracepoints => None,
+        HookChoice::Auto | HookChoice::FunctionEntry => Btf::from_sys_fs().ok(),
+        HookChoice::PlainTracepoints | HookChoice::FunctionProbe => None,
     };
-    let mut attached = load(config, true)?;
-    if !attached.exceptions(btf.as_ref()) {
+    let offsets = btf::offsets();
+    let by_exceptions = matches!(config.hooks, HookChoice::Auto | HookChoice::PlainTracepoints);
+    let mut attached = load(config, offsets, by_exceptions)?;
+    if by_exceptions && !attached.exceptions(btf.as_ref()) {
         // Without the exceptions' tracepoints (as on arm64) `handle_mm_fault` reports everything. The program must know when
         // it is loaded, so load it again.
         let refused = std::mem::take(&mut attached.refused);
-        attached = load(config, false)?;
+        attached = load(config, offsets, false)?;
         attached.refused = refused;
     }
-    attached.mm_fault(btf.as_ref());
+    // Without the offsets the program cannot tell whose fault it sees.
+    if offsets.is_some() {
+        attached.mm_fault(btf.as_ref());
+    }
     if attached.hooks.is_empty() {
         return Err(AttachError::NoHook { refused: attached.refused });
     }
@@ -78,15 +84,17 @@ pub(crate) fn attach(config: &TrackerConfig) -> Result<Attached, AttachError> {
     Ok(attached)
 }
 
-fn load(config: &TrackerConfig, exceptions: bool) -> Result<Attached, AttachError> {
-    let offset = btf::vm_mm_offset().unwrap_or(0);
-    let hooked = u32::from(exceptions);
+fn load(config: &TrackerConfig, offsets: Option<Offsets>, exceptions: bool) -> Result<Attached, AttachError> {
+    let Offsets { vm_mm, task_mm } = offsets.unwrap_or(Offsets { vm_mm: 0, task_mm: 0 });
+    let (hooked, observer) = (u32::from(exceptions), std::process::id());
     let group_dead = tracefs::field_offset("sched/sched_process_exit", "group_dead").unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("TARGET", &config.pid, true)
         .override_global("START", &config.start, true)
-        .override_global("VM_MM_OFFSET", &offset, true)
+        .override_global("VM_MM_OFFSET", &vm_mm, true)
+        .override_global("TASK_MM_OFFSET", &task_mm, true)
+        .override_global("OBSERVER", &observer, true)
         .override_global("EXCEPTIONS_HOOKED", &hooked, true)
         .override_global("GROUP_DEAD_OFFSET", &group_dead, true)
         .map_max_entries("EVENTS", rings::possible_cpus())
@@ -116,10 +124,6 @@ impl Attached {
     }
 
     fn mm_fault(&mut self, btf: Option<&Btf>) {
-        // Without the offset the program cannot tell whose fault it sees.
-        if btf::vm_mm_offset().is_none() {
-            return;
-        }
         if let Some(hook) = MM_FAULT.into_iter().find(|hook| self.try_attach(hook, btf)) {
             self.hooks.push(hook);
         }

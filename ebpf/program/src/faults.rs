@@ -1,6 +1,6 @@
 //! Page faults, by the best hook that the kernel allows.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel};
 use aya_ebpf::macros::{btf_tracepoint, fentry, kprobe, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, ProbeContext, TracePointContext};
 use pagesieve_ebpf_abi::{EXEC, GUP, KERNEL, READ, USER, WRITE};
@@ -61,6 +61,7 @@ exception!(user_typed, user_plain, "page_fault_user", USER);
 exception!(kernel_typed, kernel_plain, "page_fault_kernel", KERNEL);
 
 const FAULT_FLAG_WRITE: u64 = 1 << 0;
+const FAULT_FLAG_TRIED: u64 = 1 << 5;
 const FAULT_FLAG_USER: u64 = 1 << 6;
 const FAULT_FLAG_INSTRUCTION: u64 = 1 << 8;
 
@@ -70,17 +71,21 @@ const FAULT_FLAG_INSTRUCTION: u64 = 1 << 8;
 /// where these are attached.
 #[inline(always)]
 fn mm_fault(vma: u64, address: u64, flags: u64, regs: u64) {
+    // The function was left to wait for something and is called again for the same access.
+    if flags & FAULT_FLAG_TRIED != 0 {
+        return;
+    }
     let id = bpf_get_current_pid_tgid();
-    let own_fault = (id >> 32) as u32 == maps::target() && regs != 0;
-    if own_fault {
-        // This is where we learn which address space is the target's.
-        remember_mm(vma);
-        if maps::exceptions_hooked() != 0 {
-            return;
-        }
+    let by_target = (id >> 32) as u32 == maps::target();
+    if by_target {
+        remember_mm();
+    }
+    let own_fault = by_target && regs != 0;
+    if own_fault && maps::exceptions_hooked() != 0 {
+        return;
     }
     let Some(mm) = mm_of(vma) else { return };
-    if !own_fault && TARGET_MM.get(0).is_none_or(|&target| target != mm) {
+    if TARGET_MM.get(0).is_none_or(|&target| target != mm) || (id >> 32) as u32 == maps::observer() {
         return;
     }
     let kind = if flags & FAULT_FLAG_WRITE != 0 {
@@ -100,14 +105,21 @@ fn mm_fault(vma: u64, address: u64, flags: u64, regs: u64) {
 
 #[inline(always)]
 fn mm_of(vma: u64) -> Option<u64> {
-    let field = vma + u64::from(maps::vm_mm_offset());
-    // SAFETY: the helper checks the address and fails on a bad one.
-    unsafe { bpf_probe_read_kernel(field as *const u64) }.ok()
+    word_at(vma + u64::from(maps::vm_mm_offset()))
 }
 
 #[inline(always)]
-fn remember_mm(vma: u64) {
-    if let (Some(mm), Some(known)) = (mm_of(vma), TARGET_MM.get_ptr_mut(0)) {
+fn word_at(address: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address and fails on a bad one.
+    unsafe { bpf_probe_read_kernel(address as *const u64) }.ok()
+}
+
+/// Learns which address space is the target's, from a task of the target: a vma could be another process's, as in
+/// `process_vm_writev`.
+#[inline(always)]
+fn remember_mm() {
+    let task = unsafe { bpf_get_current_task() };
+    if let (Some(mm), Some(known)) = (word_at(task + u64::from(maps::task_mm_offset())), TARGET_MM.get_ptr_mut(0)) {
         // SAFETY: the pointer is into the map, and a word is stored whole.
         unsafe { *known = mm };
     }

@@ -15,6 +15,12 @@ static START: u64 = 0;
 /// Byte offset of `vm_mm` in `struct vm_area_struct`, from the kernel's BTF. Set at load time.
 #[unsafe(no_mangle)]
 static VM_MM_OFFSET: u32 = 0;
+/// Byte offset of `mm` in `struct task_struct`, likewise.
+#[unsafe(no_mangle)]
+static TASK_MM_OFFSET: u32 = 0;
+/// The process that loaded this. Its own reading of the target's memory may fault too, and is no access of the target.
+#[unsafe(no_mangle)]
+static OBSERVER: u32 = 0;
 /// 1 if `page_fault_user` and `page_fault_kernel` are attached, so that `handle_mm_fault` need only report the rest.
 #[unsafe(no_mangle)]
 static EXCEPTIONS_HOOKED: u32 = 0;
@@ -66,6 +72,8 @@ macro_rules! global {
 global!(target, TARGET, u32);
 global!(start, START, u64);
 global!(vm_mm_offset, VM_MM_OFFSET, u32);
+global!(observer, OBSERVER, u32);
+global!(task_mm_offset, TASK_MM_OFFSET, u32);
 global!(exceptions_hooked, EXCEPTIONS_HOOKED, u32);
 global!(group_dead_offset, GROUP_DEAD_OFFSET, u32);
 

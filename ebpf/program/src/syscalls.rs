@@ -34,10 +34,11 @@ macro_rules! returns {
     };
 }
 
-/// Advices that make data disappear: DONTNEED, FREE, REMOVE, DONTNEED_LOCKED, HWPOISON, GUARD_INSTALL.
+/// Advices that make data disappear: DONTNEED, FREE, REMOVE, DONTNEED_LOCKED, HWPOISON, GUARD_INSTALL. And two that keep data but
+/// drop mappings, and with them what soft-dirty bits know of shared memory: PAGEOUT, COLLAPSE.
 #[inline(always)]
 fn discards(advice: u64) -> bool {
-    matches!(advice, 4 | 8 | 9 | 24 | 100 | 102)
+    matches!(advice, 4 | 8 | 9 | 21 | 24 | 25 | 100 | 102)
 }
 
 #[tracepoint(category = "syscalls", name = "sys_enter_madvise")]

@@ -284,6 +284,11 @@ pub struct VerifySummary {
     pub unknown_by_reason: BTreeMap<String, u64>,
     /// Pages with at least one write event, summed over epochs.
     pub event_pages: u64,
+    /// Pages of the dirty log without a write event, by cause, summed over epochs: `lost` (events were lost), `taken_by_kernel`
+    /// (disk I/O and other pages that the kernel takes by itself, which none of the hooks sees), `unexplained` (the same although
+    /// there is a hook for it), `discarded`, `unknown`.
+    #[serde(default)]
+    pub without_event: BTreeMap<String, u64>,
     /// How complete each source is.
     pub recall: Recall,
     /// Epochs in which events were lost.

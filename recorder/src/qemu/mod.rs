@@ -78,16 +78,22 @@ impl Guest {
 
     /// One past the last guest frame, with room for what can be plugged in.
     pub(crate) fn frame_end(&mut self) -> u64 {
-        let end = self.ram.iter().map(|part| part.base().0 + (part.len() >> PAGE_SHIFT)).max().unwrap_or(0);
-        end + (self.room_to_grow() >> PAGE_SHIFT)
+        let end = self.ram.iter().map(|part| part.gpa + part.len()).max().unwrap_or(0);
+        let end = match self.room_to_grow() {
+            0 => end,
+            // Memory devices lie above all other memory, and above the PCI hole.
+            room => end.max(4 << 30) + room,
+        };
+        end >> PAGE_SHIFT
     }
 
+    /// Bytes of guest addresses that memory devices may take.
     fn room_to_grow(&mut self) -> u64 {
         let Some(monitor) = &mut self.monitor else { return 0 };
         let memory = monitor.qmp.execute("qom-get", json!({ "path": "/machine", "property": "memory" })).unwrap_or_default();
         let field = |name: &str| memory.get(name).and_then(Value::as_u64);
         match (field("size"), field("max-size")) {
-            // Memory devices are aligned, each to at most a gigabyte.
+            // Each device is aligned, to at most a gigabyte.
             (Some(size), Some(most)) if most > size => (most - size) + (field("slots").unwrap_or(0) << 30),
             _ => 0,
         }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use pagesieve_core::summary::{ByteCounts, ReplaySummary, SkipRate};
+use pagesieve_core::summary::{BlockCounts, ByteCounts, ReplaySummary, SkipRate};
 use pagesieve_core::{Nanos, PolicyKind};
 use serde::{Serialize, Serializer};
 
@@ -31,6 +31,8 @@ pub struct Row {
     pub bandwidth: Option<u64>,
     /// Share of blocks that were skipped.
     pub skip_rate: SkipRate,
+    /// Blocks by verdict, summed over rounds.
+    pub blocks: BlockCounts,
     /// Bytes.
     pub bytes: ByteCounts,
     /// Completed rounds.
@@ -61,6 +63,7 @@ impl Row {
             interval: point.interval,
             bandwidth: point.bandwidth,
             skip_rate: summary.skip_rate,
+            blocks: summary.blocks,
             bytes: summary.bytes,
             rounds: summary.rounds,
             lost_pages: summary.lost_pages,

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use pagesieve_core::PolicyKind;
-use pagesieve_core::summary::{ByteCounts, SkipRate};
+use pagesieve_core::summary::{BlockCounts, ByteCounts, SkipRate};
 use pagesieve_traces::{Class, Frame, SynthConfig, Writer, synth};
 
 use super::grid::Parameter;
@@ -195,6 +195,7 @@ fn row(wire: u64, resent: u64, downtime: Option<u64>, skip: f64, lost_pages: u64
         interval: None,
         bandwidth: None,
         skip_rate: SkipRate { total: skip, resident: 1.0 - skip },
+        blocks: BlockCounts::default(),
         bytes: ByteCounts { guest: 0, sent: 0, resent, wire },
         rounds: 1,
         lost_pages,

@@ -1,10 +1,15 @@
-//! Pages that the scan reported written against pages with a write event.
+//! The dirty log against the events: which pages of it had a write event, and why the others had none.
+
+use std::collections::BTreeMap;
 
 use pagesieve_core::{AccessKind, Gfn, Hva, MemSlot, MemSlots, Nanos, PAGE_SHIFT, PageBitmap};
 use pagesieve_traces::{Frame, Header};
 
 /// Bytes that one event speaks for where memory is mapped by huge entries.
 const HUGE: u64 = 2 << 20;
+
+/// Name of the hook that sees pages which the kernel takes by itself, in the names of hooks.
+const KERNEL_TAKEN: &str = "handle_mm_fault";
 
 /// Counts how many written pages had an event. Epochs in which events were lost are left out.
 #[derive(Debug)]
@@ -20,6 +25,9 @@ pub(super) struct EventCoverage {
     /// Pages written, and those of them with an event.
     pub(super) written: u64,
     pub(super) seen: u64,
+    /// Pages of the dirty log without a write event, by cause, summed over epochs.
+    pub(super) without: BTreeMap<String, u64>,
+    sees_kernel_taken: bool,
 }
 
 impl EventCoverage {
@@ -32,6 +40,8 @@ impl EventCoverage {
             event_pages: 0,
             written: 0,
             seen: 0,
+            without: BTreeMap::new(),
+            sees_kernel_taken: header.hooks.iter().any(|hook| hook.contains(KERNEL_TAKEN)),
         }
     }
 
@@ -50,14 +60,37 @@ impl EventCoverage {
         let mut pages = PageBitmap::new(self.slots.frame_end());
         let writes = frame.events.iter().filter(|event| event.kind == AccessKind::Write);
         self.event_pages += writes.filter(|event| pages.insert(event.gfn)).count() as u64;
+        touched.union_with(&carried);
+        self.explain(frame, &touched);
         if frame.lost.any() {
             return;
         }
-        touched.union_with(&carried);
         let mut seen = frame.log.written.clone();
         self.written += seen.count();
         seen.intersect_with(&touched);
         self.seen += seen.count();
+    }
+
+    /// Sorts the pages of the log that had no write event by why they had none.
+    fn explain(&mut self, frame: &Frame, touched: &PageBitmap) {
+        let mut without = frame.log.all();
+        without.subtract(touched);
+        let mut written = frame.log.written.clone();
+        written.subtract(touched);
+        let mut discarded = frame.log.discarded.clone();
+        discarded.subtract(touched);
+        discarded.subtract(&written);
+        let (all, written, discarded) = (without.count(), written.count(), discarded.count());
+        let cause = match (frame.lost.any(), self.sees_kernel_taken) {
+            (true, _) => "lost",
+            (false, false) => "taken_by_kernel",
+            (false, true) => "unexplained",
+        };
+        for (cause, pages) in [(cause, written), ("discarded", discarded), ("unknown", all - written - discarded)] {
+            if pages > 0 {
+                *self.without.entry(cause.to_owned()).or_default() += pages;
+            }
+        }
     }
 
     /// Pages that a write event since `from` speaks for.
@@ -95,7 +128,65 @@ fn table(slots: &[MemSlot]) -> MemSlots {
 mod tests {
     use pagesieve_core::Backing;
 
+    use pagesieve_core::{Access, Epoch, Origin};
+    use pagesieve_traces::{DirtyLog, Lost, Machine, Target, UnknownReason};
+
     use super::*;
+
+    /// Pages 1 and 2 written, 1 of them with an event; 3 discarded; 4 unknown.
+    fn frame(epoch: u32, lost: u64) -> Frame {
+        let pages = |all: &[u64]| {
+            let mut pages = PageBitmap::new(8);
+            all.iter().for_each(|&page| _ = pages.insert(Gfn(page)));
+            pages
+        };
+        let mut log = DirtyLog { written: pages(&[1, 2]), discarded: pages(&[2, 3]), ..DirtyLog::default() };
+        log.add_unknown(UnknownReason::DirectIo, &pages(&[1, 4]));
+        let kind = AccessKind::Write;
+        let event = Access { time: Nanos(1), gfn: Gfn(1), kind, origin: Origin::User, cpu: 0, tid: 1 };
+        let lost = Lost { per_cpu: vec![lost], ..Lost::default() };
+        let (scan_start, end) = (Nanos(5), Nanos(6));
+        Frame { epoch: Epoch(epoch), scan_start, end, events: vec![event], log, lost, ..Frame::default() }
+    }
+
+    fn header(hooks: &[&str]) -> Header {
+        let slot = MemSlot { base: Gfn(0), pages: 8, hva: Hva(0x1000), backing: Backing::Shared, numa_node: None };
+        Header {
+            tool: String::new(),
+            created: 0,
+            clock: String::new(),
+            machine: Machine::default(),
+            source: pagesieve_traces::EventSource::Ebpf,
+            hooks: hooks.iter().map(|&hook| hook.to_owned()).collect(),
+            arming: String::new(),
+            target: Target::default(),
+            class: None,
+            epoch_length: Nanos(1),
+            fingerprints: false,
+            fingerprint_key: None,
+            slots: vec![slot],
+        }
+    }
+
+    #[test]
+    fn a_page_without_an_event_has_one_cause() {
+        let causes = |hooks: &[&str], lost| {
+            let mut coverage = EventCoverage::new(&header(hooks));
+            coverage.take(&frame(0, 0));
+            assert!(coverage.without.is_empty(), "the baseline is not looked at");
+            coverage.take(&frame(1, lost));
+            coverage.without.into_iter().collect::<Vec<_>>()
+        };
+        let expected =
+            |cause: &str| [(cause, 1), ("discarded", 1), ("unknown", 1)].map(|(cause, pages)| (cause.to_owned(), pages));
+        let sorted = |mut all: Vec<(String, u64)>| {
+            all.sort_by_key(|(cause, _)| (cause == "unknown", cause == "discarded"));
+            all
+        };
+        assert_eq!(sorted(causes(&["tp_btf/page_fault_user"], 0)), expected("taken_by_kernel"));
+        assert_eq!(sorted(causes(&["fentry/handle_mm_fault"], 0)), expected("unexplained"));
+        assert_eq!(sorted(causes(&["tp_btf/page_fault_user"], 3)), expected("lost"));
+    }
 
     #[test]
     fn a_huge_page_is_cut_by_host_address_and_by_the_slot() {

@@ -116,7 +116,7 @@ fn summary(
         violations.extend(loss(result));
     }
     VerifySummary {
-        schema: Schema { name: "pagesieve.verify".into(), version: "1.0".into() },
+        schema: Schema { name: "pagesieve.verify".into(), version: "1.1".into() },
         trace: trace.name.to_owned(),
         class: trace.header.class.clone(),
         epochs: counts.epochs,
@@ -125,6 +125,7 @@ fn summary(
         unknown: counts.unknown,
         unknown_by_reason: counts.unknown_by_reason.clone(),
         event_pages: events.event_pages,
+        without_event: events.without.clone(),
         recall: Recall {
             content_in_log: completeness.recall(),
             log_in_events: if events.written == 0 { 1.0 } else { share(events.seen, events.written) },

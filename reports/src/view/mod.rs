@@ -1,9 +1,11 @@
 //! The report as sentences and formatted numbers. HTML and Markdown both show this view, so they cannot disagree.
 
+mod grid;
 mod migration;
 mod overview;
 mod trace;
 
+pub use grid::{GridRow, GridView};
 pub use overview::{ClassRow, OverviewRow, PageView};
 pub use trace::{PolicyRow, TraceView};
 

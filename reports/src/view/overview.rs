@@ -2,6 +2,7 @@
 
 use pagesieve_core::summary::{BlockCounts, share};
 
+use super::grid::{GridView, grids};
 use super::{LITERAL, PROVEN, RateView, SourceView, TraceView, claim_of, guest_pages, headline, most_lost, part_of};
 use crate::claims::{CLAIMS, Claim, Verdict};
 use crate::figures::{Figure, SkipBars, SkipRow};
@@ -23,6 +24,8 @@ pub struct PageView {
     pub rows: Vec<OverviewRow>,
     /// One row for each class with a claim.
     pub classes: Vec<ClassRow>,
+    /// The claims by block size and interval, one for each class with recorded traces.
+    pub grids: Vec<GridView>,
     /// Bars of all traces; `None` if no trace has a replay of the proven policy.
     pub figure: Option<Figure>,
     /// The traces one by one.
@@ -87,6 +90,7 @@ impl PageView {
             headline: answer(&rows),
             beside: beside(&report.traces, &rows),
             classes: CLAIMS.iter().map(|claim| ClassRow::of(claim, &report.traces)).collect(),
+            grids: grids(&report.traces),
             figure: bars(&report.traces),
             traces: report.traces.iter().enumerate().map(|(at, trace)| TraceView::of(at, trace)).collect(),
             rows,

@@ -1,6 +1,6 @@
 //! One trace: what was measured, what the check says, where it comes from.
 
-use pagesieve_core::summary::ReplaySummary;
+use pagesieve_core::summary::{ReplaySummary, share};
 
 use super::{LITERAL, PROVEN, RateView, SourceView, claim_of, guest_pages, headline, most_lost, part_of};
 use crate::TraceReport;
@@ -216,6 +216,14 @@ fn checks(trace: &TraceReport) -> Vec<(String, String)> {
             .iter()
             .map(|(reason, pages)| (format!("Not proven clean: {}", reason.replace('_', " ")), format::count(*pages))),
     );
+    let without = |(cause, pages): (&String, &u64)| {
+        let part = format::percent(share(*pages, verify.dirty_log));
+        (
+            format!("In the dirty log without a write event: {}", cause.replace('_', " ")),
+            format!("{} ({part})", format::count(*pages)),
+        )
+    };
+    rows.extend(verify.without_event.iter().map(without));
     rows.extend(
         verify.lost_pages.iter().map(|(policy, pages)| (format!("Lost pages by the check: {policy}"), format::count(*pages))),
     );

@@ -48,7 +48,7 @@ fn kernel() -> Check {
         "kernel",
         version >= (6, 7),
         format!("Linux {release}"),
-        "boot Linux 6.7 or newer: PAGEMAP_SCAN and asynchronous write protection came with it",
+        "boot Linux 6.7 or newer: PAGEMAP_SCAN came with it. Older kernels record with soft-dirty bits, and stop the target for it",
     )
 }
 

@@ -1,0 +1,162 @@
+//! Real guests: a Linux under load in QEMU, recorded and verified.
+
+mod support;
+
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use support::qemu::{Qemu, can_run_systems};
+use support::{Run, count, run, scratch, text, wait_long};
+
+/// One emulated machine at a time is enough for any computer that runs tests.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn; a test that failed has had its own.
+fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Records a guest for some seconds and returns what the check of the trace says.
+#[track_caller]
+fn verified(qemu: &Qemu, options: &[&str], trace: &Path) -> Value {
+    let before = qemu.self_check();
+    let fixed = ["record", "--epoch", "500ms", "--duration", "8s", "--force", "-o", text(trace)];
+    let done: Run = run(fixed.iter().chain(options));
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let verified: Run = run(["verify", "--json", text(trace)]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stdout);
+    assert_eq!(run(["trace", "validate", text(trace)]).code, Some(0));
+    wait_long("the guest's self-check to go on", || qemu.self_check() > before);
+    serde_json::from_str(&verified.stdout).expect("verify prints JSON")
+}
+
+/// Records a guest by its monitor with page contents compared, and checks that nothing is missing.
+#[track_caller]
+fn records_completely(qemu: &Qemu) {
+    let dir = scratch();
+    let trace = dir.path().join("guest.trace");
+    let found = verified(qemu, &["--fingerprints", "--qmp", text(&qemu.socket())], &trace);
+    assert_eq!(found["recall"]["content_in_log"], 1.0, "{found:#}");
+    assert!(count(&found, "content_changed") > 0 && count(&found, "epochs") > 1, "{found:#}");
+    for policy in ["send-all", "proven", "aging", "adaptive", "predictive"] {
+        assert_eq!(count(&found["lost_pages"], policy), 0, "{policy}");
+    }
+    assert_eq!(count(&found, "rechecked_epochs"), 0, "disk I/O is drained, so no page is in doubt: {found:#}");
+    let info = run(["trace", "info", "--json", text(&trace)]).expect_json();
+    assert_eq!((&info["target"]["kind"], &info["complete"]), (&"qemu".into(), &true.into()));
+}
+
+#[test]
+fn a_quiet_guest_is_recorded_completely() {
+    if can_run_systems("a_quiet_guest_is_recorded_completely") {
+        let _turn = turn();
+        records_completely(&Qemu::boot(&["--class", "light", "--memory", "512M", "--disk", "buffered"]));
+    }
+}
+
+#[test]
+fn a_large_guest_with_nodes_and_a_hole_is_recorded_completely() {
+    if can_run_systems("a_large_guest_with_nodes_and_a_hole_is_recorded_completely") {
+        let _turn = turn();
+        records_completely(&Qemu::boot(&["--class", "mixed", "--memory", "4G", "--numa", "2", "--backend", "memfd"]));
+    }
+}
+
+/// A control group whose disk reads take their time. They are held up below the file system, with the guest's pages pinned already.
+struct SlowDisk(PathBuf);
+
+impl SlowDisk {
+    /// Moves a process there. The limit is on the device that holds this folder.
+    fn for_process(pid: u32, folder: &Path) -> std::io::Result<Self> {
+        let device = folder.metadata()?.dev();
+        let group = PathBuf::from(format!("/sys/fs/cgroup/blkio/pagesieve-test-{}", std::process::id()));
+        std::fs::create_dir_all(&group)?;
+        let slow = Self(group);
+        let limit = format!("{}:{} 10", rustix::fs::major(device), rustix::fs::minor(device));
+        std::fs::write(slow.0.join("blkio.throttle.read_iops_device"), limit)?;
+        std::fs::write(slow.0.join("cgroup.procs"), pid.to_string())?;
+        Ok(slow)
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        // Its process has ended or goes back to where all others are; only an empty group can be removed.
+        for pid in std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = std::fs::write("/sys/fs/cgroup/blkio/cgroup.procs", pid);
+        }
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_guest_with_disk_io_in_flight_is_recorded_completely() {
+    if !can_run_systems("a_guest_with_disk_io_in_flight_is_recorded_completely") {
+        return;
+    }
+    let _turn = turn();
+    // Larger than the guest's memory and nowhere alike, so that each page it reads is another.
+    let dir = scratch();
+    let data = dir.path().join("data");
+    let mut noise = std::fs::File::open("/dev/urandom").expect("the system has random bytes").take(640 << 20);
+    std::io::copy(&mut noise, &mut std::fs::File::create(&data).expect("a file")).expect("room for it");
+    let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", text(&data));
+    let more = ["--", "-drive", &drive, "-device", "virtio-blk-pci,drive=data"];
+    let qemu = Qemu::boot(&[&["--class", "heavy-io", "--memory", "512M", "--disk", "native"], &more[..]].concat());
+    // Where the disk cannot be slowed down, less is in flight and the test shows less.
+    let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder());
+    records_completely(&qemu);
+}
+
+#[test]
+fn without_a_monitor_disk_io_in_flight_leaves_every_page_in_doubt() {
+    if !can_run_systems("without_a_monitor_disk_io_in_flight_leaves_every_page_in_doubt") {
+        return;
+    }
+    let _turn = turn();
+    let dir = scratch();
+    let trace = dir.path().join("guest.trace");
+    let qemu = Qemu::boot(&["--class", "heavy-io", "--memory", "512M", "--disk", "native", "--iops", "300"]);
+    let found = verified(&qemu, &["--pid", &qemu.process.pid().to_string()], &trace);
+    let epochs = count(&found, "epochs") - 1;
+    assert_eq!(count(&found["unknown_by_reason"], "direct_io"), epochs * (512 << 8), "{found:#}");
+}
+
+#[test]
+fn memory_comes_to_a_running_guest_and_goes() {
+    if !can_run_systems("memory_comes_to_a_running_guest_and_goes") {
+        return;
+    }
+    let _turn = turn();
+    let dir = scratch();
+    let trace = dir.path().join("guest.trace");
+    let mut qemu = Qemu::boot(&["--class", "idle", "--memory", "512M", "--slots", "2", "--maxmem", "2G"]);
+    let socket = qemu.socket();
+    let mut record = std::process::Command::new(support::PAGESIEVE);
+    let options = ["record", "--fingerprints", "--epoch", "300ms", "-o", text(&trace), "--qmp", text(&socket)];
+    let recorder = support::Background::spawn(record.args(options).stdout(std::process::Stdio::null()));
+    let slots = || {
+        let dump: Run = run(["trace", "dump", "--json", text(&trace)]);
+        let frames = dump.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        frames
+            .filter(|line| line["slots"].is_array())
+            .map(|line| line["slots"].as_array().map_or(0, Vec::len))
+            .collect::<Vec<_>>()
+    };
+    wait_long("the first frame", || slots() == [1]);
+    qemu.execute("object-add", json!({ "qom-type": "memory-backend-memfd", "id": "more", "size": 256 << 20, "share": true }));
+    qemu.execute("device_add", json!({ "driver": "pc-dimm", "id": "dimm0", "memdev": "more" }));
+    wait_long("the memory to be in the trace", || slots() == [1, 2]);
+    qemu.execute("device_del", json!({ "id": "dimm0" }));
+    wait_long("the guest to let it go", || qemu.execute("query-memory-devices", json!({})) == json!([]));
+    wait_long("the memory to leave the trace", || slots() == [1, 2, 1]);
+    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is there");
+    wait_long("the end of the file", || run(["trace", "info", "--json", text(&trace)]).stdout.contains("\"complete\": true"));
+    let found: Run = run(["verify", text(&trace)]);
+    assert_eq!(found.code, Some(0), "{}", found.stdout);
+    assert!(qemu.self_check() > 0);
+}
