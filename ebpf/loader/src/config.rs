@@ -21,8 +21,10 @@ pub struct TrackerConfig {
     pub pid: u32,
     /// Pages in the page table: 8 bytes each.
     pub page_limit: u64,
-    /// Bytes of the event ring; rounded up to a power of two of at least a page.
+    /// Bytes of all event rings together. Each is rounded up to a power of two of at least a page.
     pub ring_bytes: u32,
+    /// Event rings. `None` is one for each CPU, but no more than leave each ring 256 KiB; CPUs then share.
+    pub rings: Option<u32>,
     /// `CLOCK_MONOTONIC` in nanoseconds from which the page table's times count.
     pub start: u64,
     /// Which hooks to try.
@@ -31,6 +33,6 @@ pub struct TrackerConfig {
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { pid: 0, page_limit: 1 << 20, ring_bytes: 8 << 20, start: 0, hooks: HookChoice::Auto }
+        Self { pid: 0, page_limit: 1 << 20, ring_bytes: 8 << 20, rings: None, start: 0, hooks: HookChoice::Auto }
     }
 }

@@ -7,7 +7,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use crate::btf::Offsets;
 use crate::config::{HookChoice, TrackerConfig};
 use crate::hooks::{CONTROL, EXCEPTIONS, Hook, MM_FAULT, causes};
-use crate::{OBJECT, btf, tracefs};
+use crate::{OBJECT, btf, rings, tracefs};
 
 /// A hook that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn load(config: &TrackerConfig, offsets: Option<Offsets>, exceptions: bool) -> R
         .override_global("OBSERVER", &observer, true)
         .override_global("EXCEPTIONS_HOOKED", &hooked, true)
         .override_global("GROUP_DEAD_OFFSET", &group_dead, true)
-        .map_max_entries("EVENTS", config.ring_bytes.clamp(4096, 1 << 30).next_power_of_two())
+        .map_max_entries("EVENTS", rings::possible_cpus())
         .map_max_entries("PAGES", config.page_limit.clamp(1, u64::from(u32::MAX)) as u32);
     let object = loader.load(OBJECT).map_err(|error| AttachError::Load {
         reason: causes(&error),

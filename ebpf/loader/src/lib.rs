@@ -8,6 +8,7 @@ pub mod doctor;
 mod hooks;
 mod ladder;
 mod page_table;
+mod rings;
 mod stats;
 #[doc(hidden)]
 pub mod testing;

@@ -7,11 +7,12 @@ use crate::config::TrackerConfig;
 use crate::hooks::Hook;
 use crate::ladder::{self, AttachError, Attached, Refusal};
 use crate::page_table::PageTable;
+use crate::rings::{Rings, drain};
 
 /// The kernel program at work. Dropping it detaches everything; nothing is pinned.
 pub struct Tracker {
     attached: Attached,
-    events: RingBuf<MapData>,
+    events: Rings,
     control: RingBuf<MapData>,
     slots: Array<MapData, Pod<Slot>>,
     table: Array<MapData, u64>,
@@ -41,7 +42,7 @@ impl Tracker {
             |name: &str| attached.object.take_map(name).ok_or_else(|| broken(format!("the object holds no map {name}")));
         let Map::Array(pages) = take("PAGES")? else { return Err(broken("PAGES is no array".into())) };
         Ok(Self {
-            events: take("EVENTS")?.try_into().map_err(|error| broken(format!("{error}")))?,
+            events: Rings::create(take("EVENTS")?, config).map_err(|error| broken(format!("make the event rings: {error}")))?,
             control: take("CONTROL")?.try_into().map_err(|error| broken(format!("{error}")))?,
             slots: take("SLOTS")?.try_into().map_err(|error| broken(format!("{error}")))?,
             table: take("TABLE")?.try_into().map_err(|error| broken(format!("{error}")))?,
@@ -71,7 +72,7 @@ impl Tracker {
         self.attached.sees_control
     }
 
-    /// Tells the kernel which addresses to report, and by which frames. Events of the old table may still be in the ring.
+    /// Tells the kernel which addresses to report, and by which frames. Events of the old table may still be in the rings.
     ///
     /// # Errors
     /// If there are more than [`MAX_SLOTS`], or the kernel refuses.
@@ -94,10 +95,16 @@ impl Tracker {
         Ok(())
     }
 
-    /// Takes all access events that are in the ring, about 10 ns each. They come in the order in which CPUs reserved space, so
-    /// times of different CPUs may be a little out of order. Returns how many there were.
+    /// Takes all access events that are in the rings, about 10 ns each. Those of a CPU come in their order, but ring after ring:
+    /// whoever needs the order of all sorts by time. Returns how many there were.
     pub fn drain(&mut self, found: impl FnMut(AccessEvent)) -> usize {
-        drain(&mut self.events, found)
+        self.events.drain(found)
+    }
+
+    /// Event rings in use.
+    #[must_use]
+    pub fn rings(&self) -> usize {
+        self.events.len()
     }
 
     /// Takes all control events that are in their ring.
@@ -124,16 +131,4 @@ impl Tracker {
 
 fn broken(reason: String) -> AttachError {
     AttachError::Load { reason, fix: "rebuild the object with ebpf/build.sh" }
-}
-
-fn drain<T: Copy>(ring: &mut RingBuf<MapData>, mut found: impl FnMut(T)) -> usize {
-    let mut count = 0;
-    while let Some(item) = ring.next() {
-        if item.len() >= size_of::<T>() {
-            // SAFETY: the record is at least as long as `T`, an event of the shared layout for which all bytes are valid.
-            found(unsafe { item.as_ptr().cast::<T>().read_unaligned() });
-            count += 1;
-        }
-    }
-    count
 }

@@ -114,6 +114,61 @@ fn a_full_ring_counts_what_it_loses() {
 }
 
 #[test]
+fn under_overload_on_all_rings_every_fault_is_received_or_counted_as_lost() {
+    const THREADS: usize = 4;
+    const FAULTS: u64 = 20_000;
+    if !testing::can_attach("under_overload_on_all_rings_every_fault_is_received_or_counted_as_lost") {
+        return;
+    }
+    for rings in [1, 2] {
+        let tiny = TrackerConfig { ring_bytes: 4096, rings: Some(rings), ..config() };
+        let mut tracker = Tracker::attach(&tiny).unwrap();
+        assert_eq!(tracker.rings(), rings as usize);
+        let memory = Memory::new(1024 * THREADS);
+        tracker.set_slots(&[memory.slot(0)]).unwrap();
+        let at = memory.0 as usize;
+        let (mut received, mut faults) = (0, 0);
+        std::thread::scope(|scope| {
+            let work = |thread: usize| move || fault_often(at + thread * 1024 * PAGE, FAULTS);
+            let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(work(thread))).collect();
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                received += tracker.drain(|_| ()) as u64;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            faults = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        });
+        received += tracker.drain(|_| ()) as u64;
+        let lost: u64 = tracker.counters().iter().map(|counters| counters.lost).sum();
+        assert!(received > 0 && lost > 0, "{received} received, {lost} lost");
+        assert_eq!(received + lost, THREADS as u64 * FAULTS, "{rings} rings: a fault is received or counted as lost");
+        assert!(faults >= received + lost, "the kernel counted only {faults} faults");
+    }
+}
+
+/// Faults on 1024 pages again and again. Returns the faults of this thread by the kernel's own count.
+fn fault_often(at: usize, faults: u64) -> u64 {
+    let count = || {
+        // SAFETY: all zeros is a valid `rusage`, and the kernel fills it.
+        unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+            usage.ru_minflt as u64
+        }
+    };
+    let before = count();
+    for fault in 0..faults as usize {
+        // SAFETY: the pages belong to this thread alone, and nobody holds a reference into them.
+        unsafe {
+            if fault % 1024 == 0 {
+                libc::madvise(at as *mut libc::c_void, 1024 * PAGE, libc::MADV_DONTNEED);
+            }
+            std::hint::black_box((at as *const u8).add(fault % 1024 * PAGE).read_volatile());
+        }
+    }
+    count() - before
+}
+
+#[test]
 fn discards_and_forks_come_as_events_of_their_own() {
     if !testing::can_attach("discards_and_forks_come_as_events_of_their_own") {
         return;

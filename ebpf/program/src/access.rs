@@ -28,11 +28,11 @@ pub fn report(address: u64, kind: u8, origin: u8, tid: u32) {
         },
         _ => maps::count(|counters| counters.beyond_table += 1),
     }
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
-    // Written in place: a copy through the stack costs a third more.
-    match EVENTS.reserve::<AccessEvent>(0) {
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    // A CPU without a ring loses its events, and counts them. Written in place: a copy through the stack costs a third more.
+    match EVENTS.get(cpu).and_then(|ring| ring.reserve(0)) {
         Some(mut entry) => {
-            entry.write(AccessEvent { time, gfn, tid, cpu, kind, origin });
+            entry.write(AccessEvent { time, gfn, tid, cpu: cpu as u16, kind, origin });
             entry.submit(NO_WAKEUP);
             maps::count(|counters| counters.events += 1);
         }

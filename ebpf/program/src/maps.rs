@@ -1,9 +1,10 @@
 //! Maps and globals: all that is shared with user space.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::macros::map;
+use aya_ebpf::btf_maps;
+use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use pagesieve_ebpf_abi::{Counters, MAX_SLOTS, Slot};
+use pagesieve_ebpf_abi::{AccessEvent, Counters, MAX_SLOTS, Slot};
 
 /// Process to watch (thread group id). Set at load time.
 #[unsafe(no_mangle)]
@@ -27,9 +28,9 @@ static EXCEPTIONS_HOOKED: u32 = 0;
 #[unsafe(no_mangle)]
 static GROUP_DEAD_OFFSET: u32 = 0;
 
-/// Access events. The size is set at load time.
-#[map]
-pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// Access events: the ring of each CPU. User space puts them in; some CPUs may have the same.
+#[btf_map]
+pub static EVENTS: btf_maps::ArrayOfMaps<btf_maps::RingBuf<AccessEvent, 4096>, 1> = btf_maps::ArrayOfMaps::new();
 /// Control events have a ring of their own, so that a flood of faults cannot push out a discard.
 #[map]
 pub static CONTROL: RingBuf = RingBuf::with_byte_size(1 << 19, 0);
