@@ -45,7 +45,7 @@ impl Events {
         page_limit: u64,
     ) -> Result<(Self, Option<String>), RecordError> {
         let start = monotonic();
-        let config = TrackerConfig { pid, ring_bytes, page_limit, start, hooks };
+        let config = TrackerConfig { pid, ring_bytes, page_limit, start, hooks, rings: None };
         let (tracker, fallback) = match (choice, Tracker::attach(&config)) {
             (SourceChoice::PagemapScan, _) => (None, None),
             (_, Ok(tracker)) => (Some(tracker), None),
