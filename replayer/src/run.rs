@@ -32,6 +32,8 @@ pub(crate) struct Run {
     /// Where the guest is.
     guest: Guest,
     wants_pause: bool,
+    /// The engine waits for a dirty log.
+    wants_log: bool,
     pub(crate) watch: Option<Watch>,
 }
 
@@ -95,6 +97,7 @@ impl Run {
             rounds: 0,
             guest: Guest::Settled,
             wants_pause: false,
+            wants_log: false,
             watch: config.explain.map(Watch::new),
             config,
         };
@@ -166,6 +169,7 @@ impl Run {
             watch.frame(self.now, frame);
         }
         self.migration.handle_populated(self.now, frame.epoch, &frame.populated);
+        self.wants_log = false;
         self.migration.handle_dirty_log(self.now, frame.epoch, &frame.log.all(), Coverage::Complete);
         self.pump(source);
         // For a paused guest no frame matters any more, and `source` is about to move on.
@@ -175,6 +179,13 @@ impl Run {
     /// The trace is over: what is on its way arrives, and the engine comes to its end.
     pub(crate) fn finish(&mut self, source: &Source) -> Result<(), ReplayError> {
         self.guest = Guest::Still;
+        // In a trace of one frame nobody has answered yet what was asked at its end.
+        if std::mem::take(&mut self.wants_pause) {
+            self.migration.handle_paused(self.now);
+        }
+        if std::mem::take(&mut self.wants_log) {
+            self.close_asked();
+        }
         self.migration.request_handover(self.now);
         self.pump(source);
         self.run_out(source)
@@ -282,6 +293,8 @@ impl Run {
         if self.guest == Guest::Still {
             let epoch = self.migration.open_epoch();
             self.migration.handle_dirty_log(self.now, epoch, &PageBitmap::default(), Coverage::Complete);
+        } else {
+            self.wants_log = true;
         }
     }
 

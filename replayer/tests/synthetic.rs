@@ -220,3 +220,25 @@ fn one_frame_is_a_baseline_and_none_is_an_error() {
         assert!(error.to_string().contains("no whole frame"), "{error}");
     }
 }
+
+/// A recording that was stopped before its first epoch: the baseline is all there is, and the guest stands still behind it.
+#[test]
+fn a_trace_of_one_frame_comes_to_its_end() {
+    for (fingerprints, late) in [(true, 0), (true, 4), (false, 4)] {
+        let (header, mut frames) = frames(Class::Light, fingerprints);
+        frames.truncate(1);
+        frames[0].scan_start = Nanos(late * Nanos::SECOND.0);
+        frames[0].end = frames[0].scan_start;
+        let trace = TraceInfo { length: Some(frames[0].end), ..info(&header) };
+        let verified = verify(trace, ok(&frames)).unwrap();
+        assert!(verified.ok && verified.epochs == 1, "{verified:?}");
+        for start in Start::ALL.into_iter().filter(|&start| fingerprints || start != Start::Fingerprints) {
+            for warm_up in [Nanos(0), Nanos::SECOND, Nanos(8 * Nanos::SECOND.0)] {
+                let config =
+                    ReplayConfig { start: Some(start), warm_up: Some(warm_up), ..config(PolicyKind::Proven, Scenario::Precopy) };
+                let result = replay(trace, ok(&frames), config, ActionLog::new()).unwrap();
+                assert_eq!(result.first_lost, None, "{start:?} {warm_up:?}");
+            }
+        }
+    }
+}
