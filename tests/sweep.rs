@@ -1,4 +1,4 @@
-//! `pagesieve sweep` on the committed corpus: which rows there are, that each is what a single replay says, and how they are
+//! `pagesieve sweep` on small traces of each class: which rows there are, that each is what a single replay says, and how they are
 //! printed.
 
 mod support;
@@ -7,19 +7,31 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use support::{PAGESIEVE, assert_schema, at, changed, count, run, run_command, scratch, synth, text};
+use tempfile::TempDir;
 
 const CLASSES: [&str; 4] = ["heavy-io", "idle", "light", "mixed"];
 
-fn corpus(class: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("traces/corpus/{class}.trace"));
-    text(&file).to_owned()
+/// A trace of a class, 16 MiB and 20 seconds. All tests share it.
+fn trace(class: &str) -> String {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let make = || {
+        let dir = scratch();
+        for class in CLASSES {
+            let file = dir.path().join(format!("{class}.trace"));
+            let fixed = ["synth", "--memory", "16MiB", "--duration", "20s", "--seed", "7", "--class", class, "-o", text(&file)];
+            run(fixed).expect_quiet_success();
+        }
+        dir
+    };
+    text(&FOLDER.get_or_init(make).path().join(format!("{class}.trace"))).to_owned()
 }
 
-fn all_of_the_corpus() -> Vec<String> {
-    CLASSES.map(corpus).into()
+fn one_of_each_class() -> Vec<String> {
+    CLASSES.map(trace).into()
 }
 
 /// Runs `sweep` with these options on these traces.
@@ -36,7 +48,7 @@ fn rows<S: AsRef<str>>(options: &[&str], files: &[S]) -> Vec<Value> {
 
 #[test]
 fn a_row_for_each_trace_and_block_size_in_the_order_given() {
-    let files: Vec<_> = ["mixed", "idle"].map(corpus).into();
+    let files: Vec<_> = ["mixed", "idle"].map(trace).into();
     let table = sweep(&["--block-size", "256KiB,64KiB"], &files).expect_quiet_success();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split("  ").map(str::trim).collect()).collect();
     let lines: Vec<Vec<_>> = lines.into_iter().map(|line| line.into_iter().filter(|cell| !cell.is_empty()).collect()).collect();
@@ -86,7 +98,7 @@ fn is_what_replay_says(row: &Value, file: &str, more: &[&str]) {
 
 #[test]
 fn every_row_is_what_replay_says() {
-    let files: Vec<_> = ["idle", "mixed"].map(corpus).into();
+    let files: Vec<_> = ["idle", "mixed"].map(trace).into();
     let lists = ["--policy", "proven,aging", "--scenario", "precopy,sync", "--block-size", "32KiB,128KiB"];
     let more = ["--aging", "1s,3s", "--interval", "2s,5s", "--bandwidth", "100Mbit,1Gbit", "--min-access", "2"];
     let rows = rows(&[&lists[..], &more].concat(), &files);
@@ -105,7 +117,7 @@ fn every_row_is_what_replay_says() {
 
 #[test]
 fn without_options_rows_have_the_defaults_of_replay() {
-    let file = corpus("light");
+    let file = trace("light");
     for scenario in ["sync", "precopy"] {
         let rows = rows(&["--scenario", scenario, "--block-size", "64KiB"], &[&file]);
         let replay = run(["replay", "--json", "--scenario", scenario, &file]).expect_json();
@@ -131,7 +143,7 @@ fn parsed(csv: &str) -> Vec<BTreeMap<&str, &str>> {
 #[test]
 fn csv_says_what_json_says() {
     let options = ["--scenario", "sync,precopy", "--policy", "proven,aging-literal", "--best", "skip"];
-    let files: Vec<_> = ["light", "mixed"].map(corpus).into();
+    let files: Vec<_> = ["light", "mixed"].map(trace).into();
     let csv = sweep(&[&options[..], &["--format", "csv"]].concat(), &files).expect_quiet_success();
     let (lines, rows) = (parsed(&csv), rows(&options, &files));
     assert_eq!(lines.len(), rows.len());
@@ -156,7 +168,7 @@ fn csv_says_what_json_says() {
 
 #[test]
 fn the_same_bytes_come_out_whatever_the_number_of_threads() {
-    let files = all_of_the_corpus();
+    let files = one_of_each_class();
     for format in ["table", "csv", "json"] {
         let with_threads = |threads: &str| {
             let mut command = Command::new(PAGESIEVE);
@@ -201,7 +213,7 @@ fn winners(rows: &[Value], points: usize, key: Key) -> Vec<Option<usize>> {
 
 #[test]
 fn the_best_row_of_each_trace_is_flagged_and_lost_nothing() {
-    let files = all_of_the_corpus();
+    let files = one_of_each_class();
     let keys: [(&str, Key); 4] = [
         ("wire", |row| at(row, "bytes.wire").as_f64()),
         ("resent", |row| at(row, "bytes.resent").as_f64()),
@@ -225,7 +237,7 @@ fn the_best_row_of_each_trace_is_flagged_and_lost_nothing() {
 
 #[test]
 fn the_table_names_the_best_row_of_each_trace_or_none() {
-    let files: Vec<_> = ["idle", "mixed"].map(corpus).into();
+    let files: Vec<_> = ["idle", "mixed"].map(trace).into();
     let table = sweep(&["--best", "wire"], &files).expect_quiet_success();
     let (all, best) = table.split_once("\n\nBest by bytes on the wire of the rows that lost no page:\n").unwrap();
     let rows = rows(&[], &files);
@@ -252,7 +264,7 @@ fn traces_that_share_a_name_are_two_traces() {
 
 #[test]
 fn a_file_of_options_is_the_same_as_the_options_and_gives_way_to_them() {
-    let (dir, trace) = (scratch(), corpus("light"));
+    let (dir, trace) = (scratch(), trace("light"));
     let file = dir.path().join("grid.toml");
     let content = "
         policy = [\"proven\", \"aging\"]
@@ -281,7 +293,7 @@ fn a_file_of_options_is_the_same_as_the_options_and_gives_way_to_them() {
 
 #[test]
 fn what_is_wrong_in_a_file_of_options_is_named() {
-    let (dir, trace) = (scratch(), corpus("idle"));
+    let (dir, trace) = (scratch(), trace("idle"));
     let file = dir.path().join("grid.toml");
     let cases: [(&str, &[&str]); 9] = [
         ("policy = 'proven'\nblocksize = '64KiB'", &["line 2", "`blocksize`", "`block-size`"]),
@@ -321,7 +333,7 @@ fn options_and_traces_that_make_no_sense_are_refused() {
         sweep(options, &["x"]).expect_usage_error(words);
     }
     sweep::<&str>(&[], &[]).expect_usage_error(&["FILES"]);
-    let (dir, good) = (scratch(), corpus("idle"));
+    let (dir, good) = (scratch(), trace("idle"));
     let trace = synth(dir.path(), "a.trace", 1);
     let broken = changed(&trace, "broken.trace", |bytes| {
         let middle = bytes.len() / 2;
@@ -343,7 +355,7 @@ fn options_and_traces_that_make_no_sense_are_refused() {
 
 #[test]
 fn a_file_that_is_there_is_kept_unless_force_is_given() {
-    let (dir, trace) = (scratch(), corpus("idle"));
+    let (dir, trace) = (scratch(), trace("idle"));
     let out: PathBuf = dir.path().join("rows.csv");
     let write = |more: &[&str]| sweep(&[&["--format", "csv", "-o", text(&out)], more].concat(), &[&trace]);
     assert!(write(&[]).expect_quiet_success().ends_with("rows.csv: 4 rows\n"));

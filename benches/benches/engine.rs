@@ -68,7 +68,7 @@ fn unread(migration: &Migration, block: BlockId) -> BlockSummary {
 /// The guests: synthetic ones that are busier than real ones, and the recorded ones of the corpus.
 fn guests() -> Vec<(String, Header, Vec<Frame>)> {
     let synthetic = [Class::Idle, Class::Mixed, Class::HeavyIo].map(|class| (format!("synthetic {class}"), guest(class)));
-    let recorded = ["mixed", "heavy-io"].map(|name| (format!("recorded {name}"), corpus(name)));
+    let recorded = ["mixed-512m", "heavy-io-512m"].map(|name| (format!("recorded {name}"), corpus(name)));
     synthetic.into_iter().chain(recorded).map(|(name, (header, frames))| (name, header, frames)).collect()
 }
 

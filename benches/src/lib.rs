@@ -19,7 +19,7 @@ pub fn guest(class: Class) -> (Header, Vec<Frame>) {
     (frames.header().clone(), frames.collect())
 }
 
-/// A trace of the corpus: `idle`, `light`, `mixed` or `heavy-io`.
+/// A trace of the corpus, such as `mixed-512m`.
 ///
 /// # Panics
 /// If there is no such trace, or it is damaged.

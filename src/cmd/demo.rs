@@ -18,7 +18,7 @@ use crate::cli::{Demo, EngineOptions};
 use crate::output;
 
 /// What is shown where nothing can be recorded: a trace of a real run, part of this program.
-const CORPUS: &[u8] = include_bytes!("../../traces/corpus/light.trace");
+const CORPUS: &[u8] = include_bytes!("../../traces/corpus/light-512m.trace");
 
 /// The engine of the demo: the seed's defaults, but synced each second, since its recordings are short.
 const ENGINE: EngineOptions = EngineOptions {
@@ -79,7 +79,7 @@ fn record_classes(options: &Demo) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn corpus(dir: &Path) -> anyhow::Result<PathBuf> {
-    let path = dir.join("light.trace");
+    let path = dir.join("light-512m.trace");
     fs::write(&path, CORPUS).with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
