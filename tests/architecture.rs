@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pagesieve-core", &[]),
     ("pagesieve-ebpf", &["pagesieve-ebpf-abi"]),
     ("pagesieve-ebpf-abi", &[]),
-    ("pagesieve-benches", &["pagesieve-core", "pagesieve-traces"]),
+    ("pagesieve-benches", &["pagesieve-core", "pagesieve-ebpf", "pagesieve-recorder", "pagesieve-traces"]),
     ("pagesieve-guest", &[]),
 ];
 
