@@ -131,8 +131,8 @@ fn no_page_is_lost_whatever_the_destination_holds() {
 
 #[test]
 fn a_guest_that_comes_back_sends_less_than_one_that_never_was_there() {
-    for entry in manifest() {
-        let name = &entry.file;
+    for guest in manifest().into_iter().filter(|entry| entry.self_check.is_some()) {
+        let name = &guest.file;
         let sent = |baseline| {
             let replayed = json(&["replay", "--scenario", "precopy", "--baseline", baseline], &corpus().join(name));
             (replayed["bytes"]["wire"].as_u64().unwrap(), replayed["blocks"]["skipped"]["same_content"].as_u64().unwrap())
@@ -158,4 +158,17 @@ fn an_idle_guest_takes_four_bytes_an_event() {
     }
     writer.finish().expect("memory takes everything");
     assert!(events > 10_000 && bytes.len() <= 4 * events, "{} bytes for {events} events", bytes.len());
+}
+
+/// A fact about these recordings, not a law: where it fails on others, the report says so.
+#[test]
+fn on_a_slow_link_the_forecast_of_writes_saves_bytes() {
+    for entry in manifest() {
+        let resent = |policy| {
+            let options = ["replay", "--scenario", "precopy", "--bandwidth", "100Mbit", "--policy", policy];
+            json(&options, &corpus().join(&entry.file))["bytes"]["resent"].as_u64().unwrap()
+        };
+        let (proven, predictive) = (resent("proven"), resent("predictive"));
+        assert!(predictive < proven, "{}: {predictive} bytes sent again, {proven} with proof only", entry.file);
+    }
 }

@@ -57,13 +57,20 @@ fn overview(out: &mut String, page: &PageView) {
 
 fn classes(out: &mut String, page: &PageView) {
     out.push_str("\n## Claims by class\n\n");
-    let heads = ["class", "claimed", "traces", "skipped, all blocks", "skipped, resident blocks"];
+    let heads = ["class", "claimed", "traces", "skipped, all blocks", "skipped, resident blocks", "dirty log without an event"];
     table(
         out,
         &heads,
-        page.classes
-            .iter()
-            .map(|row| vec![row.label.clone(), row.claim.clone(), row.traces.clone(), judged(&row.all), judged(&row.resident)]),
+        page.classes.iter().map(|row| {
+            vec![
+                row.label.clone(),
+                row.claim.clone(),
+                row.traces.clone(),
+                judged(&row.all),
+                judged(&row.resident),
+                row.without_event.clone(),
+            ]
+        }),
     );
 }
 

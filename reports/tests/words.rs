@@ -68,6 +68,7 @@ fn a_class_takes_its_recorded_traces_together() {
     let page = view(vec![idle(600, "ebpf"), idle(800, "ebpf"), idle(0, "synthetic")]);
     assert_eq!(page.classes[0].all.rate, "70.0\u{a0}%");
     assert_eq!(page.classes[0].traces, "2 (1 synthetic not counted)");
+    assert_eq!(page.classes[0].without_event, "2.9\u{a0}%: taken by kernel 642, unknown 8,000", "8,642 of 300,642");
     assert_eq!(page.classes[1].traces, "none");
 }
 

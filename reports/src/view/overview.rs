@@ -1,6 +1,8 @@
 //! The first screen: the answer for all traces together and for each.
 
-use pagesieve_core::summary::{BlockCounts, share};
+use std::collections::BTreeMap;
+
+use pagesieve_core::summary::{BlockCounts, VerifySummary, share};
 
 use super::grid::{GridView, grids};
 use super::{LITERAL, PROVEN, RateView, SourceView, TraceView, claim_of, guest_pages, headline, most_lost, part_of};
@@ -77,6 +79,8 @@ pub struct ClassRow {
     pub all: RateView,
     /// Skip rate over their blocks with data.
     pub resident: RateView,
+    /// Share of their dirty logs that had no write event, and why.
+    pub without_event: String,
 }
 
 impl PageView {
@@ -201,6 +205,27 @@ impl ClassRow {
             },
             all: RateView::of(total, share(sum(|blocks| blocks.skipped.total()), total), Some(claim)),
             resident: RateView::of(resident, share(sum(|blocks| blocks.skipped_resident), resident), Some(claim)),
+            without_event: without_event(recorded.iter().map(|(trace, _)| &trace.verify)),
         }
     }
+}
+
+/// Such as `0.2 %: taken by kernel 416`.
+fn without_event<'a>(checks: impl Iterator<Item = &'a VerifySummary>) -> String {
+    let (mut pages, mut causes) = (0_u64, BTreeMap::<&str, u64>::new());
+    for check in checks {
+        pages = pages.saturating_add(check.dirty_log);
+        for (cause, count) in &check.without_event {
+            let sum = causes.entry(cause.as_str()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+    if pages == 0 {
+        return format::NONE.into();
+    }
+    let all = causes.values().copied().fold(0, u64::saturating_add);
+    let why: Vec<_> =
+        causes.iter().map(|(cause, count)| format!("{} {}", cause.replace('_', " "), format::count(*count))).collect();
+    let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+    format!("{}{why}", format::percent(share(all, pages)))
 }
