@@ -76,6 +76,27 @@ pub(crate) struct Observer {
     may_drop: bool,
     /// Bytes of guest memory that are left out.
     untrackable: u64,
+    in_flight: InFlight,
+}
+
+/// Direct I/O that may land in a page without a trace.
+#[derive(Default)]
+struct InFlight {
+    /// It was under way when the epoch before was closed. What lands after that lands in this epoch, even if nothing is under way
+    /// at this one's end.
+    before: bool,
+}
+
+impl InFlight {
+    /// True if an epoch that is closed like this cannot know where I/O has landed.
+    fn close(&mut self, rest: &Rest, direct: DirectIo) -> bool {
+        let now = match rest {
+            Rest::Drained(_) => false,
+            Rest::Threads(_) => direct == DirectIo::Asynchronous,
+            Rest::None => direct != DirectIo::None,
+        };
+        std::mem::replace(&mut self.before, now) || now
+    }
 }
 
 /// What the scans of one closing found.
@@ -118,6 +139,7 @@ impl Observer {
             limit_reached: false,
             may_drop: true,
             untrackable: 0,
+            in_flight: InFlight::default(),
         })
     }
 
@@ -153,7 +175,7 @@ impl Observer {
             Err(_) if !process::is_alive(self.pid) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let differs = match (&mut self.content, &rest) {
+        let mut differs = match (&mut self.content, &rest) {
             (None, _) | (_, Rest::None) => None,
             (Some(content), _) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
         };
@@ -165,8 +187,9 @@ impl Observer {
             *stopped = None;
         }
         if matches!(rest, Rest::Drained(_)) && !self.guest.as_mut().is_some_and(Guest::is_stopped) {
-            // Someone else has let it go on: what was read was read from a running guest.
+            // Someone else has let it go on: what was read was read from a running guest, and compared as little.
             rest = Rest::None;
+            differs = None;
         }
         let direct = sharers::direct_io(self.pid, &mappings).max(direct_before);
         let others = sharers::written_by_others(self.pid, &mappings, &self.layout);
@@ -441,13 +464,16 @@ impl Observer {
     }
 
     /// Adds what this epoch cannot know, or, where all content was compared, what the comparison found.
-    fn settle(&self, log: &mut DirtyLog, direct: DirectIo, lost: &Lost, rest: &Rest, differs: Option<&PageBitmap>) -> Closing {
+    fn settle(
+        &mut self,
+        log: &mut DirtyLog,
+        direct: DirectIo,
+        lost: &Lost,
+        rest: &Rest,
+        differs: Option<&PageBitmap>,
+    ) -> Closing {
         let blind_to_discards = self.layout.has_shared() && (!self.events.sees_control() || lost.control > 0);
-        let in_flight = match rest {
-            Rest::Drained(_) => false,
-            Rest::Threads(_) => direct == DirectIo::Asynchronous,
-            Rest::None => direct != DirectIo::None,
-        };
+        let in_flight = self.in_flight.close(rest, direct);
         let gaps = [
             (blind_to_discards, UnknownReason::LostControl, self.layout.pages_of(Backing::Shared)),
             (in_flight, UnknownReason::DirectIo, self.layout.pages()),
@@ -488,5 +514,22 @@ impl Observer {
     /// The slots as they are now.
     pub(crate) fn slots(&self) -> Vec<MemSlot> {
         self.layout.slots()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_flight_at_one_closing_may_land_before_the_next() {
+        let mut in_flight = InFlight::default();
+        assert!(!in_flight.close(&Rest::Drained(None), DirectIo::Asynchronous), "a drained guest has none");
+        assert!(in_flight.close(&Rest::None, DirectIo::Synchronous));
+        assert!(in_flight.close(&Rest::Drained(None), DirectIo::Asynchronous), "it began before and landed since");
+        assert!(!in_flight.close(&Rest::Drained(None), DirectIo::Asynchronous));
+        assert!(in_flight.close(&Rest::None, DirectIo::Asynchronous));
+        assert!(in_flight.close(&Rest::None, DirectIo::None), "its descriptor was closed when it had landed");
+        assert!(!in_flight.close(&Rest::None, DirectIo::None));
     }
 }
