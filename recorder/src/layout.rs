@@ -113,6 +113,13 @@ impl Wanted<'_> {
         let frame_zero = |base: Gfn, hva: u64| base.0.wrapping_sub(hva >> PAGE_SHIFT);
         overlaps && self.base.is_none_or(|base| frame_zero(base, self.range.start) == frame_zero(slot.base, slot.hva.0))
     }
+
+    /// True if it needs frames of the slot for other memory.
+    fn displaces(&self, slot: &MemSlot) -> bool {
+        let pages = (self.range.end - self.range.start) >> PAGE_SHIFT;
+        let overlaps = self.base.is_some_and(|base| base < slot.end() && slot.base.0 < base.0 + pages);
+        overlaps && !self.agrees_with(slot)
+    }
 }
 
 impl Layout {
@@ -159,7 +166,9 @@ impl Layout {
     pub(crate) fn follow(&mut self, pid: u32, mappings: &[Mapping], wanted: &[Wanted<'_>], page_limit: u64) -> Changes {
         let mut changes = Changes::default();
         self.tracked.retain(|tracked| {
-            let stays = tracked.shown(mappings).next().is_some() && wanted.iter().any(|part| part.agrees_with(&tracked.slot));
+            let stays = tracked.shown(mappings).next().is_some()
+                && wanted.iter().any(|part| part.agrees_with(&tracked.slot))
+                && !wanted.iter().any(|part| part.displaces(&tracked.slot));
             if !stays {
                 changes.removed.push(tracked.slot);
             }
@@ -271,6 +280,22 @@ mod tests {
         assert_eq!((changes.removed, changes.added[0].base), (vec![slot], Gfn(0x2000)), "it was plugged in elsewhere");
         let changes = follow_guest(&mut layout, &mapping(4 * MIB, 6 * MIB, 0), 0xfff00);
         assert_eq!((changes.added.len(), changes.beyond_limit), (0, 2 * MIB));
+    }
+
+    #[test]
+    fn a_frame_is_never_in_two_slots() {
+        let mut layout = Layout::default();
+        follow_guest(&mut layout, &mapping(4 * MIB, 6 * MIB, 0), 0);
+        // What was thought to go on behind a part turns out to be other memory.
+        let mappings = [mapping(4 * MIB, 6 * MIB, 0), mapping(8 * MIB, 9 * MIB, 0)];
+        let part =
+            |mapping, range, base| Wanted { mapping, range, backing: Backing::Anonymous, base: Some(Gfn(base)), numa_node: None };
+        let parts = [part(&mappings[0], 4 * MIB..5 * MIB, 0), part(&mappings[1], 8 * MIB..9 * MIB, 256)];
+        let changes = layout.follow(1, &mappings, &parts, 1 << 20);
+        assert_eq!(changes.removed.len(), 1);
+        let places: Vec<_> = layout.slots().iter().map(|slot| (slot.base.0, slot.pages, slot.hva.0)).collect();
+        assert_eq!(places, [(0, 256, 4 * MIB), (256, 256, 8 * MIB)]);
+        assert_eq!(layout.follow(1, &mappings, &parts, 1 << 20), Changes::default());
     }
 
     #[test]
