@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use super::qmp::{Qmp, QmpError};
 
+/// No processor has more physical memory: 52 bits of address. What is larger is no answer of QEMU.
+const MOST_BYTES: u64 = 1 << 52;
+
 /// A contiguous part of guest RAM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GuestRam {
@@ -59,12 +62,12 @@ pub(crate) fn ask(qmp: &mut Qmp) -> Result<Vec<GuestRam>, QmpError> {
             starts.insert(window.backend.clone(), hva.wrapping_sub(window.offset));
         }
     }
-    let mut ram: Vec<_> = whole(windows, &sizes)
+    let mut ram: Vec<_> = whole(&windows, &sizes)
         .into_iter()
         .filter_map(|window| {
             let start = starts.get(&window.backend)?.wrapping_add(window.offset);
             let numa_node = dimms.get(&window.backend).copied();
-            Some(GuestRam { gpa: window.gpa, hva: start..start + window.len, backend: window.backend, numa_node })
+            Some(GuestRam { gpa: window.gpa, hva: start..start.checked_add(window.len)?, backend: window.backend, numa_node })
         })
         .collect();
     assign_nodes(&mut ram, &sizes, &nodes, |backend| dimms.contains_key(backend));
@@ -76,13 +79,29 @@ fn host_address(qmp: &mut Qmp, gpa: u64) -> Result<u64, QmpError> {
     let answer = qmp.human(&command)?;
     let digits = answer.rsplit_once(" is 0x").map(|(_, digits)| digits.trim());
     let hva = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    hva.ok_or(QmpError::Nonsense { command, what: answer })
+    // The upper half of all addresses is the kernel's.
+    hva.filter(|&hva| hva < u64::MAX / 2).ok_or(QmpError::Nonsense { command, what: answer })
+}
+
+/// The address at which all room for memory devices ends, if the machine has such room.
+pub(crate) fn end_of_devices(qmp: &mut Qmp) -> Option<u64> {
+    room_for_devices(&qmp.human("info mtree").ok()?)
+}
+
+/// The end of the region for memory devices, in lines such as
+/// `0000000100000000-000000027fffffff (prio 0, i/o): device-memory`. Its name was another one before QEMU 2.12.
+fn room_for_devices(mtree: &str) -> Option<u64> {
+    let line =
+        mtree.lines().find(|line| ["): device-memory", "): hotplug-memory"].iter().any(|name| line.trim().ends_with(name)))?;
+    let (_, last) = line.trim().split_once(" (")?.0.split_once('-')?;
+    u64::from_str_radix(last, 16).ok()?.checked_add(1).filter(|&end| end <= MOST_BYTES)
 }
 
 /// Size of each backend, by its name.
 fn backends(answer: &Value) -> BTreeMap<String, u64> {
     let all = answer.as_array().into_iter().flatten();
-    all.filter_map(|backend| Some((backend.get("id")?.as_str()?.to_owned(), backend.get("size")?.as_u64()?))).collect()
+    let sizes = all.filter_map(|backend| Some((backend.get("id")?.as_str()?.to_owned(), backend.get("size")?.as_u64()?)));
+    sizes.filter(|(_, size)| *size <= MOST_BYTES).collect()
 }
 
 /// The NUMA node of each backend that was plugged in as a memory device.
@@ -115,40 +134,52 @@ fn window(line: &str, backends: &BTreeMap<String, u64>) -> Option<Window> {
         Some((name, tail)) => (name, u64::from_str_radix(tail.split_whitespace().next()?, 16).ok()?),
         None => (name.split_whitespace().next()?, 0),
     };
-    backends.contains_key(name).then(|| Window { gpa, len: last - gpa + 1, backend: name.to_owned(), offset })
+    // Machine types before 4.0 name some backends by their path in QEMU's object tree.
+    let name = name.strip_prefix("/objects/").unwrap_or(name);
+    let len = last.checked_sub(gpa)?.checked_add(1)?;
+    let possible = last < MOST_BYTES && offset < MOST_BYTES;
+    (possible && backends.contains_key(name)).then(|| Window { gpa, len, backend: name.to_owned(), offset })
 }
 
 /// Adds what is hidden: the guest does not see the RAM under the video window, under ROM copies or under management-mode memory
-/// now, but it may have written it, and may see it again. A hidden part lies where the part before it would go on.
-fn whole(windows: Vec<Window>, backends: &BTreeMap<String, u64>) -> Vec<Window> {
-    let mut by_backend: BTreeMap<&str, Vec<Window>> = BTreeMap::new();
-    for window in &windows {
-        by_backend.entry(window.backend.as_str()).or_default().push(window.clone());
+/// now, but it may have written it, and may see it again. A hidden part lies where the part before it would go on, up to where
+/// other memory lies (a part of a backend may not be for the guest at all, such as the labels of an NVDIMM).
+fn whole(windows: &[Window], backends: &BTreeMap<String, u64>) -> Vec<Window> {
+    let mut by_backend: BTreeMap<&str, Vec<&Window>> = BTreeMap::new();
+    for window in windows {
+        by_backend.entry(window.backend.as_str()).or_default().push(window);
     }
     let mut all = Vec::new();
     for (backend, mut parts) in by_backend {
         parts.sort_by_key(|part| part.offset);
         let size = backends.get(backend).copied().unwrap_or(0);
         let mut joined: Vec<Window> = Vec::new();
-        for index in 0..parts.len() {
-            let part = &parts[index];
+        for (index, part) in parts.iter().enumerate() {
             // Hidden at the start belongs to the first part.
-            let hidden = if index == 0 { part.offset.min(part.gpa) } else { 0 };
+            let hidden = if index == 0 { part.offset.min(part.gpa.saturating_sub(free_from(windows, part))) } else { 0 };
             let end = parts.get(index + 1).map_or(size, |next| next.offset).max(part.offset + part.len);
             let (gpa, offset) = (part.gpa - hidden, part.offset - hidden);
-            match joined.last_mut().filter(|last| last.gpa - last.offset == gpa - offset && offset >= last.offset) {
-                Some(last) => last.len = end - last.offset,
-                None => joined.push(Window { gpa, offset, len: end - offset, backend: backend.to_owned() }),
+            let len = (end - offset).min(free_until(windows, part) - gpa);
+            match joined.last_mut().filter(|last| last.gpa + last.len == gpa && last.offset + last.len == offset) {
+                Some(last) => last.len += len,
+                None => joined.push(Window { gpa, offset, len, backend: backend.to_owned() }),
             }
         }
         all.extend(joined);
     }
     all.sort_by_key(|window| window.gpa);
-    if overlap(&all) { windows } else { all }
+    all
 }
 
-fn overlap(windows: &[Window]) -> bool {
-    windows.windows(2).any(|pair| pair[1].gpa < pair[0].gpa + pair[0].len)
+/// The lowest address from which on nothing else lies below a window.
+fn free_from(windows: &[Window], window: &Window) -> u64 {
+    let below = windows.iter().filter(|other| other.gpa < window.gpa);
+    below.map(|other| other.gpa + other.len).max().unwrap_or(0)
+}
+
+/// The address above a window where other memory begins.
+fn free_until(windows: &[Window], window: &Window) -> u64 {
+    windows.iter().map(|other| other.gpa).filter(|&gpa| gpa > window.gpa).min().unwrap_or(u64::MAX)
 }
 
 /// Bytes of each node from lines such as `node 0 size: 2048 MB`. What was plugged in later is counted in it.
@@ -156,9 +187,9 @@ fn node_sizes(text: &str) -> Vec<u64> {
     let size_of = |node: usize, what: &str| {
         let start = format!("node {node} {what}:");
         let line = text.lines().find_map(|line| line.trim().strip_prefix(start.as_str()).map(str::trim))?;
-        line.split_whitespace().next()?.parse::<u64>().ok().map(|mib| mib << 20)
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1 << 20)
     };
-    (0..).map_while(|node| Some(size_of(node, "size")? - size_of(node, "plugged").unwrap_or(0))).collect()
+    (0..).map_while(|node| Some(size_of(node, "size")?.saturating_sub(size_of(node, "plugged").unwrap_or(0)))).collect()
 }
 
 /// QEMU lays out the memory of its nodes one after the other: each backend that was not plugged in belongs to the next node of its
@@ -223,7 +254,7 @@ FlatView #2
         let seen = windows(Q35, &sizes);
         assert_eq!(seen.len(), 4, "devices, ROMs and other views are no windows: {seen:#?}");
         let part = |gpa, offset, len| Window { gpa, offset, len, backend: "pc.ram".to_owned() };
-        assert_eq!(whole(seen, &sizes), [part(0, 0, 2 * GIB), part(4 * GIB, 2 * GIB, 2 * GIB)]);
+        assert_eq!(whole(&seen, &sizes), [part(0, 0, 2 * GIB), part(4 * GIB, 2 * GIB, 2 * GIB)]);
     }
 
     #[test]
@@ -231,7 +262,58 @@ FlatView #2
         let sizes = sizes(&[("a", 4 * MIB), ("b", MIB)]);
         let part = |gpa, offset, len, backend: &str| Window { gpa, offset, len, backend: backend.to_owned() };
         let seen = vec![part(0, 0, MIB, "a"), part(MIB, 0, MIB, "b"), part(2 * MIB, 2 * MIB, 2 * MIB, "a")];
-        assert_eq!(whole(seen.clone(), &sizes), seen);
+        assert_eq!(whole(&seen, &sizes), seen);
+    }
+
+    #[test]
+    fn what_is_not_for_the_guest_keeps_the_rest_from_nothing() {
+        // A machine type of QEMU 3.1, and an NVDIMM of which the last 2 MiB are labels: the next device lies there.
+        let text = "FlatView #0\n AS \"memory\", root: system\n\
+            \x20 0000000000000000-000000000009ffff (prio 0, ram): /objects/ram\n\
+            \x20 0000000000100000-000000000fffffff (prio 0, ram): /objects/ram @0000000000100000\n\
+            \x20 0000000100000000-000000011fdfffff (prio 0, nv-ram): n0\n\
+            \x20 000000011fe00000-000000012fdfffff (prio 0, ram): m1\n";
+        let sizes = sizes(&[("ram", 256 * MIB), ("n0", 512 * MIB), ("m1", 256 * MIB)]);
+        let part = |gpa, len, backend: &str| Window { gpa, offset: 0, len, backend: backend.to_owned() };
+        let expected = [part(0, 256 * MIB, "ram"), part(4 * GIB, 510 * MIB, "n0"), part(4 * GIB + 510 * MIB, 256 * MIB, "m1")];
+        assert_eq!(whole(&windows(text, &sizes), &sizes), expected);
+    }
+
+    #[test]
+    fn a_part_may_lie_below_its_place_in_the_backend() {
+        let sizes = sizes(&[("a", 4 * MIB)]);
+        let part = |gpa, offset, len| Window { gpa, offset, len, backend: "a".to_owned() };
+        assert_eq!(
+            whole(&[part(MIB, 2 * MIB, MIB), part(8 * MIB, 3 * MIB, MIB)], &sizes),
+            [part(0, MIB, 2 * MIB), part(8 * MIB, 3 * MIB, MIB)]
+        );
+        let twice = [part(0, 0, MIB), part(MIB, 0, MIB)];
+        assert_eq!(whole(&twice, &sizes), [part(0, 0, MIB), part(MIB, 0, 4 * MIB)]);
+    }
+
+    #[test]
+    fn the_room_for_devices_ends_where_qemu_says() {
+        let text = "memory-region: system\r\n    0000000000000000-ffffffffffffffff (prio 0, i/o): system\r\n\
+                    \x20     0000000140000000-00000001bfffffff (prio 0, i/o): device-memory\r\n\
+                    \x20       0000000140000000-000000017fffffff (prio 0, ram): v\r\n";
+        assert_eq!(room_for_devices(text), Some(7 * GIB));
+        assert_eq!(room_for_devices(&text.replace("00000001bfffffff", "ffffffffffffffff")), None);
+        assert_eq!(room_for_devices(&text.replace("device-memory", "pci")), None);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_no_memory() {
+        let sizes = sizes(&[("a", MIB)]);
+        for line in [
+            "  0000000000000000-ffffffffffffffff (prio 0, ram): a",
+            "  0000000000002000-0000000000000fff (prio 0, ram): a",
+            "  0000000000000000-0000000000000fff (prio 0, ram): a @ffffffffffffffff",
+            "  0000000000000000-0000000000000fff (prio 0, ram): a @",
+        ] {
+            assert_eq!(window(line, &sizes), None, "{line}");
+        }
+        assert_eq!(node_sizes("node 0 size: 1 MB\nnode 0 plugged: 2 MB\nnode 1 size: 99999999999999999 MB\n"), [0]);
+        assert!(backends(&json!([{ "id": "a", "size": u64::MAX }])).is_empty());
     }
 
     #[test]
