@@ -11,6 +11,11 @@ use crate::maps::Mapping;
 
 const GIB: u64 = 1 << 30;
 const FOUR_GIB: u64 = 4 * GIB;
+/// From here on memory and the room for devices may together reach a terabyte.
+const LARGE: u64 = 512 * GIB;
+
+/// Devices that bring memory of their own.
+const MEMORY_DEVICES: [&str; 4] = ["pc-dimm", "nvdimm", "virtio-mem", "virtio-pmem"];
 
 /// One memory backend, as the command line names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,28 +34,52 @@ pub(crate) fn is_qemu(arguments: &[String]) -> bool {
 
 /// Places guest RAM, or says what is in the way.
 pub(crate) fn guess(arguments: &[String], mappings: &[Mapping]) -> Result<Vec<GuestRam>, String> {
+    no_surprises(arguments)?;
     let size = ram_size(arguments).ok_or("its -m cannot be read")?;
     let below = below_4g(&machine(arguments), size).ok_or("its machine type is none of pc and q35")?;
     let backends = backends(arguments, size);
-    if backends.iter().map(|backend| backend.size).sum::<u64>() != size {
+    if backends.iter().try_fold(0_u64, |sum, (_, backend)| sum.checked_add(backend.size)) != Some(size) {
         return Err("its memory backends do not add up to -m".to_owned());
     }
     let mut ram = Vec::new();
     let (mut offset, mut taken) = (0, Vec::new());
-    for (node, backend) in (0u16..).zip(&backends) {
+    for (node, backend) in &backends {
         let start = place(backend, mappings, &mut taken)?;
-        let numa_node = (backends.len() > 1).then_some(node);
         for (from, to, gpa) in [(0, below, 0), (below, size, FOUR_GIB)] {
             let (from, to) = (from.max(offset), to.min(offset + backend.size));
             if from < to {
                 let gpa = if gpa == 0 { from } else { gpa + (from - below) };
                 let hva = start + (from - offset)..start + (to - offset);
-                ram.push(GuestRam { backend: backend.id.clone(), gpa, hva, numa_node });
+                ram.push(GuestRam { backend: backend.id.clone(), gpa, hva, numa_node: *node });
             }
         }
         offset += backend.size;
     }
     Ok(ram)
+}
+
+/// Refuses what lays out memory in another way than the rules of a PC, or says so elsewhere.
+fn no_surprises(arguments: &[String]) -> Result<(), String> {
+    let program = arguments.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+    if program.strip_prefix("qemu-system-").is_some_and(|machine| !["x86_64", "i386"].contains(&machine)) {
+        return Err(format!("{program} is no PC"));
+    }
+    if arguments.iter().any(|argument| argument.contains("max-ram-below-4g")) {
+        return Err("its max-ram-below-4g moves memory".to_owned());
+    }
+    if values(arguments, &["readconfig"]).next().is_some() {
+        return Err("a part of its options is in the file of -readconfig".to_owned());
+    }
+    let is_memory = |device: &str| MEMORY_DEVICES.iter().any(|name| device.contains(name));
+    if values(arguments, &["device"]).any(is_memory) {
+        return Err("it has memory devices".to_owned());
+    }
+    // On some processors all memory above 4 GiB moves beyond the terabyte if it would reach it.
+    let most = values(arguments, &["m"]).filter_map(|text| size(property(text, "maxmem")?, 1 << 20)).max();
+    if most.max(ram_size(arguments)).is_some_and(|most| most >= LARGE) {
+        return Err("it may have memory beyond a terabyte".to_owned());
+    }
+    Ok(())
 }
 
 /// RAM below the PCI hole: the boards leave more room for devices when there is more RAM than fits, and begin the second part at a
@@ -124,17 +153,24 @@ fn size(text: &str, unit: u64) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// The backends that make up the RAM, in the order in which they are laid out.
-fn backends(arguments: &[String], ram: u64) -> Vec<Backend> {
+/// The backends that make up the RAM, each with its node, in the order in which they are laid out: that of the nodes' numbers.
+fn backends(arguments: &[String], ram: u64) -> Vec<(Option<u16>, Backend)> {
     let objects: Vec<Backend> = values(arguments, &["object"]).filter_map(object).collect();
     let named = |id: &str| objects.iter().find(|object| object.id == id).cloned();
-    let of_nodes: Vec<_> = values(arguments, &["numa"]).filter_map(|node| named(property(node, "memdev")?)).collect();
+    // A node without a number takes that of its place; a node may be without memory.
+    let nodes = (0u16..).zip(values(arguments, &["numa"]).filter(|numa| numa.split(',').next() == Some("node")));
+    let numbered = nodes.filter_map(|(place, node)| {
+        let number = property(node, "nodeid").map_or(Some(place), |number| number.parse().ok())?;
+        Some((Some(number), named(property(node, "memdev")?)?))
+    });
+    let mut of_nodes: Vec<_> = numbered.collect();
     if !of_nodes.is_empty() {
+        of_nodes.sort_by_key(|(node, _)| *node);
         return of_nodes;
     }
     let of_machine = values(arguments, &["machine", "M"]).find_map(|machine| named(property(machine, "memory-backend")?));
     let path = values(arguments, &["mem-path"]).last().map(str::to_owned);
-    vec![of_machine.unwrap_or(Backend { id: "ram".to_owned(), size: ram, path })]
+    vec![(None, of_machine.unwrap_or(Backend { id: "ram".to_owned(), size: ram, path }))]
 }
 
 /// A memory backend from `memory-backend-memfd,id=ram,size=1G` or from the same as JSON.
@@ -199,6 +235,36 @@ mod tests {
             part("a", 5 * GIB, 8 * GIB, 2 * GIB, Some(1)),
         ];
         assert_eq!(guess(&arguments, &mappings), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn nodes_are_laid_out_by_their_numbers() {
+        let arguments = words(
+            "qemu-system-x86_64 -m 768 -object memory-backend-ram,id=a,size=256M -object memory-backend-ram,id=b,size=512M \
+             -numa node,nodeid=2,memdev=a -numa cpu,node-id=0,socket-id=0 -numa node,memdev=b -numa node,nodeid=0",
+        );
+        let mappings = [mapping(GIB, 256 * MIB, ""), mapping(2 * GIB, 512 * MIB, "")];
+        let expected = [part("b", 0, 2 * GIB, 512 * MIB, Some(1)), part("a", 512 * MIB, GIB, 256 * MIB, Some(2))];
+        assert_eq!(guess(&arguments, &mappings), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn what_lays_out_memory_in_another_way_is_refused() {
+        let one = [mapping(GIB, 512 * MIB, "")];
+        let refused = |text: &str, why: &str| {
+            let answer = guess(&words(text), &one);
+            assert!(answer.as_ref().is_err_and(|reason| reason.contains(why)), "{text}: {answer:?}");
+        };
+        refused("/usr/bin/qemu-system-ppc64 -m 512", "no PC");
+        refused("qemu-system-x86_64 -M q35,max-ram-below-4g=256M -m 512", "below-4g");
+        refused("qemu-system-x86_64 -readconfig vm.cfg -m 512", "readconfig");
+        refused("qemu-system-x86_64 -m 512,slots=1,maxmem=1G -device pc-dimm,memdev=x", "memory devices");
+        refused("qemu-system-x86_64 -m 512 -device {\"driver\":\"virtio-mem-pci\"}", "memory devices");
+        refused("qemu-system-x86_64 -m 512,slots=1,maxmem=600G", "terabyte");
+        refused("qemu-system-x86_64 -m 600G", "terabyte");
+        let all = "-object memory-backend-ram,id=a,size=18446744073709551615 -object memory-backend-ram,id=b,size=1G";
+        refused(&format!("kvm -m 512 {all} -numa node,memdev=a -numa node,memdev=b"), "add up");
+        assert!(guess(&words("kvm -m 512"), &one).is_ok());
     }
 
     #[test]
