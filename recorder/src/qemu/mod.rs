@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use pagesieve_core::{Gfn, PAGE_SHIFT};
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use find::{Find, FindError, find};
 pub use qmp::QmpError;
@@ -79,30 +79,14 @@ impl Guest {
     /// One past the last guest frame, with room for what can be plugged in.
     pub(crate) fn frame_end(&mut self) -> u64 {
         let end = self.ram.iter().map(|part| part.gpa + part.len()).max().unwrap_or(0);
-        let end = match self.room_to_grow() {
-            0 => end,
-            // Memory devices lie above all other memory, and above the PCI hole.
-            room => end.max(4 << 30) + room,
-        };
-        end >> PAGE_SHIFT
-    }
-
-    /// Bytes of guest addresses that memory devices may take.
-    fn room_to_grow(&mut self) -> u64 {
-        let Some(monitor) = &mut self.monitor else { return 0 };
-        let memory = monitor.qmp.execute("qom-get", json!({ "path": "/machine", "property": "memory" })).unwrap_or_default();
-        let field = |name: &str| memory.get(name).and_then(Value::as_u64);
-        match (field("size"), field("max-size")) {
-            // Each device is aligned, to at most a gigabyte.
-            (Some(size), Some(most)) if most > size => (most - size) + (field("slots").unwrap_or(0) << 30),
-            _ => 0,
-        }
+        let devices = self.monitor.as_mut().and_then(|monitor| memory::end_of_devices(&mut monitor.qmp));
+        end.max(devices.unwrap_or(0)) >> PAGE_SHIFT
     }
 
     /// Looks again where its memory is. Returns a line for everything that happened to the guest since the last call.
     pub(crate) fn refresh(&mut self) -> Vec<String> {
         let Some(monitor) = &mut self.monitor else { return Vec::new() };
-        let asked = monitor.qmp.take_events().and_then(|events| Ok((events, memory::ask(&mut monitor.qmp)?)));
+        let asked = monitor.qmp.take_events().and_then(|events| Ok((events, ask_patiently(&mut monitor.qmp)?)));
         let (events, ram) = match asked {
             Ok(answer) => answer,
             Err(error) => {
@@ -111,6 +95,8 @@ impl Guest {
             }
         };
         let mut lines: Vec<_> = events.iter().filter(|event| !is_ours(&mut monitor.ours, event)).filter_map(told).collect();
+        // The events of a command come before its answer, so what has not come by now will not come.
+        monitor.ours.clear();
         lines.extend(difference(&self.ram, &ram, "removed"));
         lines.extend(difference(&ram, &self.ram, "added"));
         self.ram = ram;
@@ -133,15 +119,20 @@ impl Guest {
 
     /// True if the guest stands still: nobody has let it go on since it was stopped.
     pub(crate) fn is_stopped(&mut self) -> bool {
-        let status = self.monitor.as_mut().map(|monitor| monitor.qmp.execute("query-status", json!({})));
-        matches!(status, Some(Ok(status)) if status["running"] == false)
+        let Some(monitor) = &mut self.monitor else { return false };
+        let status = monitor.qmp.execute("query-status", json!({}));
+        // It may have gone on and been stopped again.
+        status.is_ok_and(|status| status["running"] == false) && !monitor.qmp.has_seen("RESUME")
     }
 
     /// Lets the guest go on if we have stopped it.
     pub(crate) fn resume(&mut self) -> Result<(), QmpError> {
         let Some(monitor) = self.monitor.as_mut().filter(|monitor| monitor.stopped) else { return Ok(()) };
-        monitor.ours.push("RESUME");
-        monitor.qmp.execute("cont", json!({}))?;
+        // A guest that was migrated away meanwhile must not run here as well.
+        if monitor.qmp.execute("query-status", json!({}))?["status"] == "paused" {
+            monitor.ours.push("RESUME");
+            monitor.qmp.execute("cont", json!({}))?;
+        }
         monitor.stopped = false;
         Ok(monitor.guard.resumed()?)
     }
@@ -175,6 +166,19 @@ impl Drop for Guest {
     }
 }
 
+/// Asks where the memory is. Memory that is unplugged between two questions makes no sense of the answers, so ask again then.
+fn ask_patiently(qmp: &mut Qmp) -> Result<Vec<GuestRam>, QmpError> {
+    const TRIES: u32 = 3;
+    let mut asked = memory::ask(qmp);
+    for _ in 1..TRIES {
+        if !matches!(asked, Err(QmpError::Refused { .. } | QmpError::Nonsense { .. })) {
+            break;
+        }
+        asked = memory::ask(qmp);
+    }
+    asked
+}
+
 fn overlap(part: &GuestRam, mapping: &Mapping) -> Option<Range<u64>> {
     let range = part.hva.start.max(mapping.start)..part.hva.end.min(mapping.end);
     (range.start < range.end).then_some(range)
@@ -202,4 +206,142 @@ fn told(event: &Event) -> Option<String> {
 fn difference<'a>(these: &'a [GuestRam], those: &'a [GuestRam], what: &'a str) -> impl Iterator<Item = String> + 'a {
     let missing = these.iter().filter(|part| !those.contains(part));
     missing.map(move |part| format!("{} MiB of memory {what}: {} at {:#x}", part.len() >> 20, part.backend, part.gpa))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::mpsc;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Answers to a command, the last of which stays; none ends the connection.
+    type Script = BTreeMap<&'static str, Vec<&'static str>>;
+
+    const MTREE: &str =
+        "{\"return\":\"FlatView #0\\n AS \\\"memory\\\"\\n  0000000000000000-0000000000ffffff (prio 0, ram): a\\n\"}";
+    const PAUSED: &str = "{\"return\":{\"running\":false,\"status\":\"paused\"}}";
+    const RUNNING: &str = "{\"return\":{\"running\":true,\"status\":\"running\"}}";
+
+    fn script(changes: &[(&'static str, &[&'static str])]) -> Script {
+        let mut script = Script::from([
+            ("query-status", vec![RUNNING]),
+            ("query-memdev", vec!["{\"return\":[{\"id\":\"a\",\"size\":16777216}]}"]),
+            ("info mtree -f", vec![MTREE]),
+            ("info numa", vec!["{\"return\":\"0 nodes\"}"]),
+            ("gpa2hva 0x0", vec!["{\"return\":\"Host virtual address for 0x0 (a) is 0x10000000\"}"]),
+        ]);
+        script.extend(changes.iter().map(|(command, answers)| (*command, answers.to_vec())));
+        script
+    }
+
+    /// A monitor for the guard and one client after the other. Sends on the commands that change the guest.
+    fn serve(listener: UnixListener, mut script: Script, said: mpsc::Sender<String>) {
+        while let Ok((stream, _)) = listener.accept() {
+            if serve_one(stream, &mut script, &said).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn serve_one(mut stream: UnixStream, script: &mut Script, said: &mpsc::Sender<String>) -> Option<()> {
+        stream.write_all(b"{\"QMP\":{}}\n").ok()?;
+        for line in BufReader::new(stream.try_clone().ok()?).lines() {
+            let command: Value = serde_json::from_str(&line.ok()?).ok()?;
+            let name = command["arguments"]["command-line"].as_str().or(command["execute"].as_str())?.to_owned();
+            if ["stop", "cont"].contains(&name.as_str()) {
+                said.send(name.clone()).ok()?;
+            }
+            let answers = script.get_mut(name.as_str());
+            let answer = match answers {
+                Some(answers) if answers.len() > 1 => answers.remove(0),
+                Some(answers) => *answers.first()?,
+                None => "{\"return\":{}}",
+            };
+            let (events, answer) = answer.rsplit_once('\n').unwrap_or(("", answer));
+            let mut answer: Value = serde_json::from_str(answer).ok()?;
+            answer["id"] = command["id"].clone();
+            stream.write_all(format!("{events}\n{answer}\n").trim_start().as_bytes()).ok()?;
+        }
+        Some(())
+    }
+
+    fn guest(script: Script) -> (Guest, mpsc::Receiver<String>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("q");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (sender, said) = mpsc::channel();
+        std::thread::spawn(move || serve(listener, script, sender));
+        (Guest::by_monitor(&path).unwrap().0, said, dir)
+    }
+
+    fn all(said: &mpsc::Receiver<String>) -> Vec<String> {
+        said.try_iter().collect()
+    }
+
+    #[test]
+    fn a_guest_that_we_stopped_goes_on_once() {
+        let (mut guest, said, _dir) = guest(script(&[("query-status", &[RUNNING, PAUSED])]));
+        assert!(guest.stop().unwrap() && guest.is_stopped());
+        guest.resume().unwrap();
+        guest.resume().unwrap();
+        assert_eq!(all(&said), ["stop", "cont"]);
+    }
+
+    #[test]
+    fn a_guest_that_is_no_longer_paused_is_not_ours_to_let_go() {
+        for status in ["{\"return\":{\"running\":false,\"status\":\"postmigrate\"}}", RUNNING] {
+            let (mut guest, said, _dir) = guest(script(&[("query-status", &[RUNNING, status])]));
+            assert!(guest.stop().unwrap());
+            guest.resume().unwrap();
+            drop(guest);
+            assert_eq!(all(&said), ["stop"], "{status}");
+        }
+    }
+
+    #[test]
+    fn a_guest_that_someone_has_stopped_is_left_so() {
+        let (mut guest, said, _dir) = guest(script(&[("query-status", &[PAUSED])]));
+        assert!(guest.stop().unwrap() && guest.is_stopped());
+        drop(guest);
+        assert!(all(&said).is_empty());
+    }
+
+    #[test]
+    fn a_guest_that_went_on_for_a_moment_did_not_stand_still() {
+        let again = "{\"event\":\"RESUME\"}\n{\"event\":\"STOP\"}\n{\"return\":{\"running\":false,\"status\":\"paused\"}}";
+        let (mut guest, _said, _dir) = guest(script(&[("query-status", &[RUNNING, again, PAUSED])]));
+        assert!(guest.stop().unwrap());
+        assert!(!guest.is_stopped());
+        assert_eq!(guest.refresh(), ["the guest went on"]);
+        assert!(guest.is_stopped());
+    }
+
+    #[test]
+    fn a_stop_that_is_refused_hides_no_stop_of_others() {
+        let refused = "{\"error\":{\"desc\":\"no\"}}";
+        let theirs = "{\"event\":\"STOP\"}\n{\"return\":{\"running\":false,\"status\":\"paused\"}}";
+        let (mut guest, _said, _dir) =
+            guest(script(&[("stop", &[refused]), ("query-status", &[RUNNING, RUNNING, RUNNING, theirs])]));
+        assert!(guest.stop().is_err());
+        guest.resume().unwrap();
+        assert!(guest.refresh().is_empty());
+        assert_eq!(guest.refresh(), ["the guest was stopped"]);
+    }
+
+    #[test]
+    fn an_answer_between_two_states_does_not_lose_the_monitor() {
+        let found = "{\"return\":\"Host virtual address for 0x0 (a) is 0x10000000\"}";
+        let nothing = "{\"return\":\"No memory is mapped at address 0x0\"}";
+        let (mut guest, _said, _dir) = guest(script(&[("gpa2hva 0x0", &[found, nothing, found, nothing])]));
+        assert!(guest.refresh().is_empty());
+        assert!(guest.monitor.is_some() && guest.ram.len() == 1);
+        let lines = guest.refresh();
+        assert!(lines[0].contains("monitor is lost") && guest.monitor.is_none(), "{lines:?}");
+        assert_eq!((guest.stop().unwrap(), guest.refresh().len(), guest.ram.len()), (false, 0, 1), "what is known stays");
+    }
 }

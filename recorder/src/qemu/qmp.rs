@@ -130,6 +130,11 @@ impl Qmp {
         Ok(std::mem::take(&mut self.events))
     }
 
+    /// True if such an event has come since events were taken.
+    pub(crate) fn has_seen(&self, name: &str) -> bool {
+        self.events.iter().any(|event| event.name == name)
+    }
+
     fn keep(&mut self, line: &Value) {
         self.events.push(Event { name: line["event"].as_str().unwrap_or_default().to_owned() });
     }
