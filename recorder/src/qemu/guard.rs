@@ -84,8 +84,12 @@ fn watch(pipe: RawFd, address: &libc::sockaddr_un) -> ! {
     const PIPE: RawFd = 3;
     // SAFETY: system calls on numbers and on memory of our own; all descriptors but the pipe are closed, ours being copies.
     unsafe {
-        // Of its own session, so that Ctrl-C at our terminal does not end it.
+        // Of its own session, so that Ctrl-C at our terminal does not end it; and deaf, as whoever ends a whole service (systemd)
+        // signals the guard as well, while we may have the guest stopped.
         libc::setsid();
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
         libc::dup2(pipe, PIPE);
         for number in 0..PIPE {
             libc::close(number);
@@ -135,11 +139,17 @@ mod tests {
 
     /// What the guard says to a monitor after these words; nothing if it does not come.
     fn said(words: &[u8]) -> Vec<String> {
+        said_after(words, |_| ())
+    }
+
+    /// As `said`, if something else happens after the words.
+    fn said_after(words: &[u8], also: impl FnOnce(&Guard)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("q");
         let listener = UnixListener::bind(&path).unwrap();
         let mut guard = Guard::start(&path).unwrap();
         words.iter().for_each(|&word| guard.tell(word).unwrap());
+        also(&guard);
         let ended = std::thread::spawn(move || drop(guard));
         listener.set_nonblocking(true).unwrap();
         let mut lines = Vec::new();
@@ -162,6 +172,20 @@ mod tests {
     fn a_stopped_guest_is_let_go_when_we_are_gone() {
         let lines = said(&[RUNNING, STOPPED]);
         assert_eq!(lines, ["{\"execute\":\"qmp_capabilities\"}", "{\"execute\":\"cont\"}"]);
+    }
+
+    #[test]
+    fn a_signal_does_not_end_it() {
+        let signalled = said_after(&[STOPPED], |guard| {
+            // It takes a moment to become deaf.
+            let status = format!("/proc/{}/status", guard.child);
+            while !std::fs::read_to_string(&status).unwrap().contains("SigBlk:\tfffffffe") {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // SAFETY: a signal to our own child.
+            unsafe { libc::kill(guard.child, libc::SIGTERM) };
+        });
+        assert_eq!(signalled.len(), 2);
     }
 
     #[test]
