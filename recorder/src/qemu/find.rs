@@ -59,8 +59,9 @@ fn by_name(name: &str) -> Result<u32, FindError> {
     // A name with a slash in it would lead to other files.
     if !name.contains('/') {
         for path in PID_FILES.map(|pattern| PathBuf::from(pattern.replace("{}", name))) {
-            if path.exists() {
-                return read(&path);
+            // It may be the file of something else with that name, or of a guest that has ended.
+            if let Some(pid) = read(&path).ok().filter(|&pid| super::guess::is_qemu(&crate::process::arguments(pid))) {
+                return Ok(pid);
             }
         }
     }
@@ -81,8 +82,9 @@ fn named_processes(name: &str) -> impl Iterator<Item = u32> {
 /// True if the arguments hold `-name NAME` or `-name guest=NAME,...`.
 fn has_name(arguments: &[String], name: &str) -> bool {
     arguments.windows(2).filter(|pair| pair[0] == "-name" || pair[0] == "--name").any(|pair| {
-        let first = pair[1].split(',').next().unwrap_or_default();
-        first.strip_prefix("guest=").unwrap_or(first) == name
+        let mut parts = pair[1].split(',');
+        let first = parts.clone().next().unwrap_or_default();
+        first == name || parts.any(|part| part.strip_prefix("guest=") == Some(name))
     })
 }
 
@@ -110,6 +112,7 @@ mod tests {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert!(has_name(&words("qemu -name web"), "web"));
         assert!(has_name(&words("qemu -name guest=web,debug-threads=on"), "web"));
+        assert!(has_name(&words("qemu -name debug-threads=on,guest=web"), "web"));
         assert!(!has_name(&words("qemu -name guest=web2 -m web"), "web"));
     }
 }
