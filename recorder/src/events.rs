@@ -149,3 +149,35 @@ fn access(event: &abi::AccessEvent, start: u64) -> Option<Access> {
     let time = Nanos(event.time.saturating_sub(start));
     Some(Access { time, gfn: Gfn(event.gfn), kind, origin, cpu: event.cpu, tid: event.tid })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_cut_and_ordered_by_their_exact_times_and_given_in_whole_steps() {
+        let event = |time, gfn| Access {
+            time: Nanos(time),
+            gfn: Gfn(gfn),
+            kind: AccessKind::Write,
+            origin: Origin::User,
+            cpu: 0,
+            tid: 1,
+        };
+        let accesses = vec![event(3072, 5), event(3071, 4), event(2047, 2), event(2048, 3), event(1025, 1)];
+        let mut events = Events { tracker: None, start: 0, accesses, control: Vec::new(), counted: Vec::new() };
+        let taken = |events: &mut Events, end| {
+            let (taken, lost) = events.take_until(Nanos(end));
+            assert!(!lost.any());
+            taken.iter().map(|access| (access.time.0, access.gfn.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            taken(&mut events, 2048),
+            [(1024, 1), (1024, 2), (2048, 3), (2048, 4)],
+            "what lies in the last step belongs to it"
+        );
+        assert_eq!(taken(&mut events, 2048), []);
+        assert_eq!(taken(&mut events, 4096), [(3072, 5)]);
+        assert_eq!(events.now().0 % (1 << CLOCK_STEP), 0);
+    }
+}

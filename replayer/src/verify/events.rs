@@ -189,6 +189,29 @@ mod tests {
     }
 
     #[test]
+    fn a_write_during_the_scan_speaks_for_the_next_epoch_as_well_and_a_split_huge_page_for_all_its_pages() {
+        let seen = |change: &dyn Fn(&mut Frame, &mut Frame)| {
+            let mut coverage = EventCoverage::new(&header(&[]));
+            let (mut before, mut frame) = (frame(0, 0), frame(1, 0));
+            before.events.clear();
+            frame.events.clear();
+            change(&mut before, &mut frame);
+            coverage.take(&before);
+            coverage.take(&frame);
+            (coverage.written, coverage.seen)
+        };
+        let event = |time, gfn| Access { time: Nanos(time), gfn: Gfn(gfn), ..self::frame(0, 0).events[0] };
+        let huge = |frame: &mut Frame| frame.huge = frame.log.written.clone();
+        assert_eq!(seen(&|_, _| ()), (2, 0));
+        assert_eq!(seen(&|before, _| before.events.push(event(5, 1))), (2, 1), "the scan began at 5");
+        assert_eq!(seen(&|before, _| before.events.push(event(4, 1))), (2, 0));
+        assert_eq!(seen(&|_, frame| frame.events.push(event(7, 1))), (2, 1));
+        let touched = |frame: &mut Frame| frame.events.push(event(7, 2));
+        assert_eq!(seen(&|_, frame| (huge(frame), touched(frame)).1), (2, 2));
+        assert_eq!(seen(&|before, frame| (huge(before), touched(frame)).1), (2, 2), "it was split since");
+    }
+
+    #[test]
     fn a_huge_page_is_cut_by_host_address_and_by_the_slot() {
         let slot = MemSlot { base: Gfn(1000), pages: 1024, hva: Hva(0x4030_0000), backing: Backing::Shared, numa_node: None };
         assert_eq!(huge_page(&slot, Gfn(1000)), 1000..1256, "0x40300000 lies in the middle of a huge page");
