@@ -47,7 +47,12 @@ fn guest_memory_is_found_where_qemu_has_it_with_a_monitor_and_without() {
     let shm = format!("/dev/shm/pagesieve-test-{}", std::process::id());
     let file = format!("memory-backend-file,id=f,size=1G,mem-path={shm},share=on");
     let (memfd, ram) = ("memory-backend-memfd,id=m,size=3G,share=on", "memory-backend-ram,id=r,size=2G");
-    let guests: [&[&str]; 6] = [
+    // As machine types before 4.0 name their backends.
+    let by_path = "memory-backend-memfd,id=c,size=1G,share=on,x-use-canonical-path-for-ramblock-id=on";
+    let (second, first) = ("node,nodeid=1,memdev=r", "node,nodeid=0,memdev=m");
+    let guests: [&[&str]; 8] = [
+        &["-machine", "q35,memory-backend=c", "-m", "1G", "-object", by_path],
+        &["-machine", "pc", "-m", "5G", "-object", memfd, "-object", ram, "-numa", second, "-numa", first],
         &["-machine", "q35", "-m", "512"],
         &["-machine", "pc", "-m", "4G"],
         &["-machine", "q35,memory-backend=f", "-m", "1G", "-object", &file],
@@ -76,6 +81,7 @@ fn guest_memory_is_found_where_qemu_has_it_with_a_monitor_and_without() {
         }
         let node = |node: u64, gib: u64| (numa.then_some(node), gib << 30);
         let expected: Vec<(Option<u64>, u64)> = match arguments {
+            [.., "node,nodeid=0,memdev=m"] => vec![node(0, 3), node(1, 2)],
             [.., "node,memdev=m"] => vec![node(0, 2), node(1, 3)],
             [.., "node,memdev=r"] => vec![node(0, 3), node(1, 2)],
             [_, _, _, "512", ..] => vec![(None, 512 << 20)],
@@ -85,6 +91,26 @@ fn guest_memory_is_found_where_qemu_has_it_with_a_monitor_and_without() {
         assert_eq!(bytes.into_iter().collect::<Vec<_>>(), expected, "{arguments:?}");
     }
     let _ = std::fs::remove_file(shm);
+}
+
+#[test]
+fn memory_that_lies_where_an_nvdimm_keeps_its_labels_is_recorded() {
+    if !can_run_guests("memory_that_lies_where_an_nvdimm_keeps_its_labels_is_recorded") {
+        return;
+    }
+    let (nvdimm, dimm) = ("memory-backend-ram,id=n,size=512M", "memory-backend-ram,id=d,size=256M");
+    let mut arguments = vec!["-machine", "q35,nvdimm=on", "-m", "128M,slots=2,maxmem=2G", "-object", nvdimm, "-object", dimm];
+    arguments.extend(["-device", "nvdimm,memdev=n,label-size=2M", "-device", "pc-dimm,memdev=d"]);
+    let qemu = Qemu::start(&arguments);
+    let (dir, socket) = (scratch(), qemu.socket());
+    let trace = dir.path().join("nvdimm.trace");
+    let slots = slots(&recorded(&["--qmp", text(&socket)], &["--fingerprints"], &trace));
+    let places: Vec<_> = slots.iter().map(|slot| (number(slot, "base"), number(slot, "pages"))).collect();
+    let mib = |mib: u64| mib << 8;
+    assert_eq!(places, [(0, mib(128)), (mib(4096), mib(510)), (mib(4096 + 510), mib(256))]);
+    assert_eq!(run(["trace", "validate", text(&trace)]).code, Some(0));
+    let lines = recorded(&["--pid", &qemu.process.pid().to_string()], &[], &trace);
+    assert_eq!(lines[0]["target"]["kind"], "process", "its command line alone does not say where devices lie");
 }
 
 #[test]
