@@ -105,7 +105,7 @@ fn a_guest_with_disk_io_in_flight_is_recorded_completely() {
     std::io::copy(&mut noise, &mut std::fs::File::create(&data).expect("a file")).expect("room for it");
     let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", text(&data));
     let more = ["--", "-drive", &drive, "-device", "virtio-blk-pci,drive=data"];
-    let qemu = Qemu::boot(&[&["--class", "idle", "--memory", "512M"], &more[..]].concat());
+    let qemu = Qemu::boot(&[&["--class", "idle", "--memory", "512M", "--disk", "buffered"], &more[..]].concat());
     // Where the disk cannot be slowed down, less is in flight and the test shows less.
     let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder());
     records_completely(&qemu);

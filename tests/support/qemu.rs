@@ -66,8 +66,11 @@ impl Qemu {
             command.arg("--");
         }
         let process = Background::spawn(command.current_dir(dir.path()).args(["-qmp", &monitor]));
-        let qemu = Self::connect(process, dir);
-        wait_long("the guest's load", || qemu.console().contains("pagesieve-guest: ready"));
+        let mut qemu = Self::connect(process, dir);
+        wait_long("the guest's load", || {
+            assert!(qemu.process.is_running(), "the guest ended: {}", qemu.console());
+            qemu.console().contains("pagesieve-guest: ready")
+        });
         qemu
     }
 
