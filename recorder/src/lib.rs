@@ -17,6 +17,7 @@ pub mod pagemap;
 mod process;
 mod ptrace;
 mod qemu;
+mod rest;
 mod session;
 mod sharers;
 mod target;

@@ -142,9 +142,11 @@ pub fn record(
     }
     // Who chooses mappings wants just these.
     let mut target = Target::start(spec, !options.regions.is_empty(), options.command_output)?;
-    let guest_frames = target.guest.as_mut().map_or(0, Guest::frame_end);
-    let page_limit = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames));
-    let (events, fallback) = Events::open(target.pid, options.source, options.hooks, options.ring_bytes, page_limit)?;
+    // A guest may get more memory than it has now. Its events are reported all the same, beyond the table of the kernel program.
+    let guest_frames = target.guest.as_ref().map(Guest::frame_end);
+    let table = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames.unwrap_or(0)));
+    let page_limit = options.page_limit.unwrap_or(if guest_frames.is_some() { u64::MAX } else { DEFAULT_PAGE_LIMIT });
+    let (events, fallback) = Events::open(target.pid, options.source, options.hooks, options.ring_bytes, table)?;
     let content = options.fingerprints.then(Content::new).transpose();
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
     let writes = writes.open(&target)?;

@@ -83,20 +83,6 @@ fn host_address(qmp: &mut Qmp, gpa: u64) -> Result<u64, QmpError> {
     hva.filter(|&hva| hva < u64::MAX / 2).ok_or(QmpError::Nonsense { command, what: answer })
 }
 
-/// The address at which all room for memory devices ends, if the machine has such room.
-pub(crate) fn end_of_devices(qmp: &mut Qmp) -> Option<u64> {
-    room_for_devices(&qmp.human("info mtree").ok()?)
-}
-
-/// The end of the region for memory devices, in lines such as
-/// `0000000100000000-000000027fffffff (prio 0, i/o): device-memory`. Its name was another one before QEMU 2.12.
-fn room_for_devices(mtree: &str) -> Option<u64> {
-    let line =
-        mtree.lines().find(|line| ["): device-memory", "): hotplug-memory"].iter().any(|name| line.trim().ends_with(name)))?;
-    let (_, last) = line.trim().split_once(" (")?.0.split_once('-')?;
-    u64::from_str_radix(last, 16).ok()?.checked_add(1).filter(|&end| end <= MOST_BYTES)
-}
-
 /// Size of each backend, by its name.
 fn backends(answer: &Value) -> BTreeMap<String, u64> {
     let all = answer.as_array().into_iter().flatten();
@@ -289,16 +275,6 @@ FlatView #2
         );
         let twice = [part(0, 0, MIB), part(MIB, 0, MIB)];
         assert_eq!(whole(&twice, &sizes), [part(0, 0, MIB), part(MIB, 0, 4 * MIB)]);
-    }
-
-    #[test]
-    fn the_room_for_devices_ends_where_qemu_says() {
-        let text = "memory-region: system\r\n    0000000000000000-ffffffffffffffff (prio 0, i/o): system\r\n\
-                    \x20     0000000140000000-00000001bfffffff (prio 0, i/o): device-memory\r\n\
-                    \x20       0000000140000000-000000017fffffff (prio 0, ram): v\r\n";
-        assert_eq!(room_for_devices(text), Some(7 * GIB));
-        assert_eq!(room_for_devices(&text.replace("00000001bfffffff", "ffffffffffffffff")), None);
-        assert_eq!(room_for_devices(&text.replace("device-memory", "pci")), None);
     }
 
     #[test]

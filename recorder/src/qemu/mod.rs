@@ -76,11 +76,9 @@ impl Guest {
         self.ram.iter().map(GuestRam::len).sum::<u64>() - tracked
     }
 
-    /// One past the last guest frame, with room for what can be plugged in.
-    pub(crate) fn frame_end(&mut self) -> u64 {
-        let end = self.ram.iter().map(|part| part.gpa + part.len()).max().unwrap_or(0);
-        let devices = self.monitor.as_mut().and_then(|monitor| memory::end_of_devices(&mut monitor.qmp));
-        end.max(devices.unwrap_or(0)) >> PAGE_SHIFT
+    /// One past the last guest frame.
+    pub(crate) fn frame_end(&self) -> u64 {
+        self.ram.iter().map(|part| part.gpa + part.len()).max().unwrap_or(0) >> PAGE_SHIFT
     }
 
     /// Looks again where its memory is. Returns a line for everything that happened to the guest since the last call.
