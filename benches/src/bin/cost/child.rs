@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -12,6 +13,7 @@ use serde_json::Value;
 pub(crate) struct Lines {
     child: Child,
     lines: Arc<Mutex<Vec<(Instant, String)>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Lines {
@@ -22,13 +24,13 @@ impl Lines {
         let output = child.stdout.take().context("the child has no output")?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let read = Arc::clone(&lines);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).trim().to_owned();
                 read.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), line));
             }
         });
-        Ok(Self { child, lines })
+        Ok(Self { child, lines, reader })
     }
 
     /// A role of this program.
@@ -48,12 +50,14 @@ impl Lines {
     pub(crate) fn await_line(&mut self, words: &str, patience: Duration) -> anyhow::Result<String> {
         let limit = Instant::now() + patience;
         loop {
+            // Asked before the lines are looked at: then none can come after.
+            let ended = self.reader.is_finished();
             let found = self.with(|lines| lines.iter().find(|(_, line)| line.contains(words)).map(|(_, line)| line.clone()));
             if let Some(line) = found {
                 return Ok(line);
             }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("a child ended ({status}) before it said `{words}`");
+            if ended {
+                bail!("a child ended ({}) before it said `{words}`", self.child.wait()?);
             }
             if Instant::now() > limit {
                 bail!("a child did not say `{words}` within {} s", patience.as_secs());

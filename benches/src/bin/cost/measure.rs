@@ -78,7 +78,9 @@ pub(crate) struct Window {
     /// What others did in a second of their own CPU time.
     pub(crate) faults: f64,
     pub(crate) calls: f64,
-    /// CPU nanoseconds of a pass, of a worker.
+    /// Kernel programs that others had attached, if nothing of ours was.
+    pub(crate) foreign: u64,
+    /// CPU nanoseconds of each page that a worker writes.
     pub(crate) pass_cpu: f64,
 }
 
@@ -128,6 +130,9 @@ impl Target {
         }
         if let Some(observer) = &observer {
             window.take(observer, from, to)?;
+        }
+        if mode == Mode::None {
+            window.foreign = procfs::attached_programs();
         }
         if others {
             window.faults = bystander("faults")?;

@@ -44,6 +44,14 @@ pub(crate) fn map_bytes(pid: u32) -> u64 {
     open + table
 }
 
+/// Kernel programs attached by other processes at this moment. They slow down what is measured as "not observed".
+pub(crate) fn attached_programs() -> u64 {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let descriptors = processes.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).flatten().flatten();
+    let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    targets.filter(|target| target.to_string_lossy().contains("bpf-prog")).count() as u64
+}
+
 /// Bytes of a line of /proc/PID/maps.
 fn length(line: &str) -> Option<u64> {
     let (start, end) = line.split_whitespace().next()?.split_once('-')?;

@@ -58,6 +58,14 @@ fn write_all(text: &mut String, costs: &Costs) -> std::fmt::Result {
          observed: one touches fresh memory, one makes system calls, both measured by their own CPU time.",
         costs.check_rate
     )?;
+    let disturbed = costs.classes.iter().flat_map(|class| &class.rounds).filter(|windows| windows[0].foreign > 0).count();
+    if disturbed > 0 {
+        writeln!(
+            text,
+            "\n**Others on this machine had kernel programs attached in {disturbed} of the windows without observation.** Those slow \
+             down system calls and faults of everybody, so what observation costs the others comes out too low here."
+        )?;
+    }
     costs.classes.iter().try_for_each(|class| write_class(text, class))?;
     write_memory(text, costs)
 }
@@ -176,5 +184,6 @@ fn window_json(window: &Window) -> Value {
         "map_bytes": window.map_bytes,
         "others_faults_per_cpu_second": window.faults,
         "others_calls_per_cpu_second": window.calls,
+        "programs_of_others": window.foreign,
     })
 }
