@@ -66,18 +66,26 @@ impl Lines {
         }
     }
 
+    /// Its last line, and whether it has ended: for messages.
+    pub(crate) fn state(&self) -> String {
+        let last = self.with(|lines| lines.last().map(|(_, line)| line.clone())).unwrap_or_default();
+        format!("its last line is `{last}`, and it {}", if self.reader.is_finished() { "has ended" } else { "still runs" })
+    }
+
     /// True if a line has these words.
     pub(crate) fn said(&self, words: &str) -> bool {
         self.with(|lines| lines.iter().any(|(_, line)| line.contains(words)))
     }
 
-    /// `name=number` of each line between two times that has it, with the time of the line.
+    /// `name=number` of the last line before a time, and of each one up to another, with the time of the line.
     pub(crate) fn counts(&self, name: &str, from: Instant, to: Instant) -> Vec<(Instant, u64)> {
         let count =
             |line: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
         self.with(|lines| {
-            let between = lines.iter().filter(|(time, _)| (from..=to).contains(time));
-            between.filter_map(|(time, line)| Some((*time, count(line)?))).collect()
+            let past = lines.iter().filter(|(time, _)| *time <= to);
+            let counts: Vec<(Instant, u64)> = past.filter_map(|(time, line)| Some((*time, count(line)?))).collect();
+            let first = counts.partition_point(|(time, _)| *time < from).saturating_sub(1);
+            counts[first..].to_vec()
         })
     }
 

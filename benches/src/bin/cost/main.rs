@@ -12,7 +12,7 @@ mod report;
 mod role;
 mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -97,18 +97,21 @@ fn unit_windows(options: &Options) -> anyhow::Result<UnitWindows> {
 
 fn measure(options: &Options) -> anyhow::Result<()> {
     let units = unit_windows(options)?;
-    let mut classes = Vec::new();
+    let Options { window, rounds, check_rate, .. } = *options;
+    let mut costs = Costs { units, classes: Vec::new(), window, rounds, check_rate };
     for class in &options.classes {
         let class = (class != "none").then_some(class.as_str());
-        classes.push(class_cost(options, class)?);
+        costs.classes.push(class_cost(options, class)?);
+        // Written each time: should a later class fail, the earlier ones are kept.
+        write(&costs, &options.out)?;
     }
-    let costs = Costs { units, classes, window: options.window, rounds: options.rounds, check_rate: options.check_rate };
-    std::fs::create_dir_all(&options.out)?;
-    std::fs::write(options.out.join("cost.json"), format!("{:#}\n", report::json(&costs)))?;
-    let text = report::markdown(&costs);
-    std::fs::write(options.out.join("cost.md"), &text)?;
-    eprintln!("{text}");
     Ok(())
+}
+
+fn write(costs: &Costs, out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out)?;
+    std::fs::write(out.join("cost.json"), format!("{:#}\n", report::json(costs)))?;
+    Ok(std::fs::write(out.join("cost.md"), report::markdown(costs))?)
 }
 
 fn main() -> ExitCode {

@@ -121,7 +121,8 @@ impl Target {
         let (to, cpu, own) = (Instant::now(), procfs::cpu_nanos(pid) - cpu, observer_cpu() - own);
         let seconds = (to - from).as_secs_f64();
         let mut window = Window { seconds, observer_cpu: own as f64 / seconds, ..Window::default() };
-        window.work = rate(&self.lines.counts("writes", from, to)).context("the target counted nothing")?;
+        window.work = rate(&self.lines.counts("writes", from, to))
+            .with_context(|| format!("the target counted nothing: {}", self.lines.state()))?;
         window.work_per_cpu = window.work * seconds * 1e9 / cpu.max(1) as f64;
         if let (Some(passes), Some(cpu)) =
             (growth(&self.lines.counts("writes", from, to)), growth(&self.lines.counts("cpu", from, to)))
