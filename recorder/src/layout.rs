@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use pagesieve_core::{Backing, Gfn, Hva, MemSlot, PAGE_SHIFT, PageBitmap};
 use rustix::fs::{SeekFrom, seek};
 
-use crate::maps::{FileId, Mapping};
+use crate::maps::{FileId, Mapping, Wanted};
 
 /// A memory slot and what is behind it.
 pub(crate) struct Tracked {
@@ -20,17 +20,6 @@ pub(crate) struct Tracked {
     pub(crate) file_offset: u64,
     /// The file itself, to ask it for holes. `None` if it may not be opened: then every page counts as populated.
     handle: Option<File>,
-}
-
-/// A part of a mapping that is to be tracked.
-pub(crate) struct Wanted<'a> {
-    pub(crate) mapping: &'a Mapping,
-    /// The addresses, inside the mapping.
-    pub(crate) range: Range<u64>,
-    pub(crate) backing: Backing,
-    /// The first frame; `None` for the next free one.
-    pub(crate) base: Option<Gfn>,
-    pub(crate) numa_node: Option<u16>,
 }
 
 /// The tracked memory of one process.

@@ -5,9 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use pagesieve_core::Backing;
-
-use crate::layout::Wanted;
+use pagesieve_core::{Backing, Gfn};
 
 /// Regions below this are not picked up by default: stacks, small heaps and library data say little about a guest.
 pub(crate) const SMALLEST_DEFAULT: u64 = 1 << 20;
@@ -102,6 +100,17 @@ fn parse(line: &str) -> Option<Mapping> {
         file: (inode != 0).then_some(FileId { device, inode }),
         name: rest.trim().to_owned(),
     })
+}
+
+/// A part of a mapping that is to be tracked.
+pub(crate) struct Wanted<'a> {
+    pub(crate) mapping: &'a Mapping,
+    /// The addresses, inside the mapping.
+    pub(crate) range: Range<u64>,
+    pub(crate) backing: Backing,
+    /// The first frame; `None` for the next free one.
+    pub(crate) base: Option<Gfn>,
+    pub(crate) numa_node: Option<u16>,
 }
 
 /// Which mappings to track.

@@ -11,8 +11,6 @@ use std::os::fd::AsRawFd;
 
 use pagesieve_core::{Hva, PAGE_SIZE};
 
-use crate::writes::{Extent, has_swap_space};
-
 const IOCTL_PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
 
 const IS_WRITTEN: u64 = 1 << 1;
@@ -50,6 +48,20 @@ struct ScanArg {
     category_mask: u64,
     category_anyof_mask: u64,
     return_mask: u64,
+}
+
+/// Pages that share their state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) start: Hva,
+    pub(crate) end: Hva,
+    /// May hold other bytes than zeros: mapped or swapped out, and not the shared page of zeros. Where the machine has swap
+    /// space, pages that were armed and never touched may count as well.
+    pub(crate) holds_data: bool,
+    /// Mapped now: the next access takes no fault unless it is armed.
+    pub(crate) present: bool,
+    /// Mapped by a huge entry.
+    pub(crate) huge: bool,
 }
 
 /// The pagemap of one process. It stays bound to the address space it was opened on: after an `exec` every scan fails.
@@ -135,6 +147,11 @@ impl Scan {
 /// Asking for this one category and nothing else takes the kernel's fast path.
 fn written(flags: u64) -> ScanArg {
     ScanArg { flags, category_mask: IS_WRITTEN, return_mask: IS_WRITTEN, ..ScanArg::default() }
+}
+
+/// True unless it is certain that nothing can be swapped out. The first line of `/proc/swaps` is a heading.
+pub(crate) fn has_swap_space() -> bool {
+    std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
 /// True if this kernel knows `PAGEMAP_SCAN`.

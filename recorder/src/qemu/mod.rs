@@ -19,8 +19,7 @@ use serde_json::json;
 pub use find::{Find, FindError, find};
 pub use qmp::QmpError;
 
-use crate::layout::Wanted;
-use crate::maps::{self, Mapping};
+use crate::maps::{self, Mapping, Wanted};
 use guard::Guard;
 use memory::GuestRam;
 use qmp::{Event, Qmp};

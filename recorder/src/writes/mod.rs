@@ -17,29 +17,13 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use pagesieve_core::Hva;
-
 use crate::error::RecordError;
-use crate::pagemap;
+use crate::pagemap::{self, Extent, has_swap_space};
 use crate::ptrace::Stopped;
 use crate::target::Target;
 use crate::uffd;
 
 pub(crate) use soft_dirty::try_marks;
-
-/// Pages that share their state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) start: Hva,
-    pub(crate) end: Hva,
-    /// May hold other bytes than zeros: mapped or swapped out, and not the shared page of zeros. Where the machine has swap
-    /// space, pages that were armed and never touched may count as well.
-    pub(crate) holds_data: bool,
-    /// Mapped now: the next access takes no fault unless it is armed.
-    pub(crate) present: bool,
-    /// Mapped by a huge entry.
-    pub(crate) huge: bool,
-}
 
 /// The kernel's record of one process's writes.
 pub(crate) trait WriteLog {
@@ -124,11 +108,6 @@ impl WriteTracking {
             _ => Box::new(pagemap_scan::WriteProtection::open(target)?),
         })
     }
-}
-
-/// True unless it is certain that nothing can be swapped out. The first line of `/proc/swaps` is a heading.
-pub(crate) fn has_swap_space() -> bool {
-    fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
 /// True unless it is certain that the kernel drops no mapping of shared memory by itself. It does when it swaps pages out, and when

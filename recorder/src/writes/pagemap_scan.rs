@@ -5,10 +5,10 @@
 use std::io;
 use std::ops::Range;
 
-use super::{Extent, WriteLog};
+use super::WriteLog;
 use crate::arming::{self, Way};
 use crate::error::RecordError;
-use crate::pagemap::Scan;
+use crate::pagemap::{Extent, Scan};
 use crate::ptrace::Stopped;
 use crate::target::{Target, no_access};
 use crate::uffd::Uffd;

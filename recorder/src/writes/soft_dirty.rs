@@ -22,9 +22,10 @@ use std::os::unix::fs::FileExt;
 
 use pagesieve_core::{Hva, PAGE_SIZE};
 
+use super::WriteLog;
 use super::frames::Frames;
-use super::{Extent, WriteLog};
 use crate::error::RecordError;
+use crate::pagemap::Extent;
 use crate::ptrace::Stopped;
 use crate::target::{Target, no_access};
 use crate::{arming, maps};
