@@ -7,10 +7,17 @@ use serde_json::{Value, json};
 use crate::measure::Window;
 use crate::summary::{ClassCost, Costs, Spread, modes};
 
-/// The command that made the figures.
+/// The command that made the figures, without folders, which decide nothing.
 fn command() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -p pagesieve-benches --bin cost -- {}", arguments.join(" ")).trim_end().to_owned()
+    let mut arguments = std::env::args().skip(1);
+    let mut text = "cargo run --release -p pagesieve-benches --bin cost --".to_owned();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--image" | "--out" => _ = arguments.next(),
+            _ => text = format!("{text} {argument}"),
+        }
+    }
+    text.trim_end_matches(" --").to_owned()
 }
 
 fn hooks() -> Vec<String> {
