@@ -160,8 +160,7 @@ fn memory_comes_to_a_running_guest_and_goes() {
         qemu.execute("query-memory-devices", json!({})) == json!([])
     });
     wait_long("the memory to leave the trace", || slots() == [1, 2, 1]);
-    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is there");
+    recorder.signal(rustix::process::Signal::INT);
     wait_long("the end of the file", || run(["trace", "info", "--json", text(&trace)]).stdout.contains("\"complete\": true"));
     let found: Run = run(["verify", text(&trace)]);
     assert_eq!(found.code, Some(0), "{}", found.stdout);

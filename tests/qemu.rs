@@ -191,18 +191,16 @@ fn a_guest_goes_on_when_the_recorder_is_killed_while_it_is_stopped() {
     let options = ["record", "--fingerprints", "--epoch", "1ms", "-o", text(&trace), "--qmp", text(&socket)];
     let recorder = Background::spawn(record.args(options).stdout(Stdio::null()));
     wait_until("frames", || std::fs::metadata(&trace).is_ok_and(|file| file.len() > 4096));
-    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).expect("a pid");
-    let signal = |signal| rustix::process::kill_process(pid, signal).expect("it is there");
     wait_until("the recorder to be caught while the guest stands still", || {
-        signal(rustix::process::Signal::STOP);
+        recorder.signal(rustix::process::Signal::STOP);
         let caught = qemu.status() == "paused";
         if !caught {
-            signal(rustix::process::Signal::CONT);
+            recorder.signal(rustix::process::Signal::CONT);
         }
         caught
     });
     assert_eq!(qemu.status(), "paused");
-    signal(rustix::process::Signal::KILL);
+    recorder.signal(rustix::process::Signal::KILL);
     wait_until("the guest to go on", || qemu.status() == "running");
 }
 

@@ -43,8 +43,7 @@ fn ctrl_c_ends_a_recording_with_a_whole_file_and_the_process_goes_on() {
     let dir = scratch();
     let (mut target, trace) = (target(), dir.path().join("r.trace"));
     let mut recorder = recording(&target, &trace);
-    let pid = rustix::process::Pid::from_raw(recorder.pid() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    recorder.signal(rustix::process::Signal::INT);
     let ended = output_of(&mut recorder);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let outcome: Value = serde_json::from_str(&ended.stdout).unwrap();

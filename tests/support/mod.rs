@@ -151,6 +151,12 @@ impl Background {
         self.0.id()
     }
 
+    #[track_caller]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).expect("a process has a pid");
+        rustix::process::kill_process(pid, signal).expect("it is there, if only to be waited for");
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("it is our child").is_none()
     }

@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout, reason = "what it prints is for people")]
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -230,8 +229,7 @@ fn describe(capture: &Capture, trace: &Path, self_check: Option<u64>, places: &P
     ensure!(verified["recall"]["content_in_log"] == 1.0, "the dirty log is not complete: {verified}");
     let count = |value: &Value, name: &str| value[name].as_u64().with_context(|| format!("no {name} in {value}"));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut bytes = Vec::new();
-    fs::File::open(trace)?.read_to_end(&mut bytes)?;
+    let bytes = fs::read(trace)?;
     Ok(Entry {
         file: format!("{}.trace", capture.name),
         class: capture.class.clone(),
