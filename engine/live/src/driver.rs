@@ -8,10 +8,10 @@ use pagesieve_core::{Action, BlockId, BlockSummary, Coverage, Fingerprint, Migra
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::destination::Destination;
+use crate::destination::{Answer, Destination, Outgoing};
 
-/// How often accesses are fetched while there is nothing else to do.
-const DRAIN: Nanos = Nanos(100 * Nanos::MILLISECOND.0);
+/// How often accesses are fetched. A default ring is then a tenth full at a million accesses a second.
+const DRAIN: Nanos = Nanos(20 * Nanos::MILLISECOND.0);
 
 /// Told what happens. Both calls do nothing unless overridden.
 pub trait Observer {
@@ -37,6 +37,13 @@ pub enum RunError {
     Resume(String),
 }
 
+/// The block that was read last.
+#[derive(Debug, Default)]
+struct Read {
+    bytes: Vec<u8>,
+    fingerprint: Option<Fingerprint>,
+}
+
 /// Everything that a migration needs from the world, and the loop over it.
 #[derive(Debug)]
 pub struct Driver<A, L, M, G, D, C, O> {
@@ -55,7 +62,7 @@ pub struct Driver<A, L, M, G, D, C, O> {
     /// Whoever watches.
     pub observer: O,
     /// Collision-resistant hash of a block, for `same_content`. Without it every block that was written is sent.
-    pub fingerprint: Option<fn(&[u8]) -> u128>,
+    pub fingerprint: Option<fn(&[u8]) -> Fingerprint>,
     /// Becomes true when the handover is wanted.
     pub handover: watch::Receiver<bool>,
 }
@@ -76,9 +83,10 @@ where
     /// # Errors
     /// The guest stands still and cannot be resumed.
     pub async fn run(&mut self, migration: &mut Migration) -> Result<Report, RunError> {
-        let mut bytes = Vec::new();
+        let mut read = Read::default();
         loop {
             self.drain(migration);
+            let tick = self.clock.now().after(DRAIN);
             if *self.handover.borrow_and_update() {
                 migration.request_handover(self.clock.now());
             }
@@ -87,11 +95,18 @@ where
                 if let Action::Finish(report) = action {
                     return Ok(*report);
                 }
-                self.perform(migration, action, &mut bytes).await?;
+                self.perform(migration, action, &mut read).await?;
+                while let Some(answer) = self.destination.try_answer() {
+                    self.answered(migration, answer);
+                }
+                if self.clock.now() >= tick {
+                    break;
+                }
             }
-            let tick = self.clock.now().after(DRAIN);
-            let until = migration.poll_timeout().map_or(tick, |timeout| timeout.min(tick));
+            let until =
+                if self.clock.now() >= tick { tick } else { migration.poll_timeout().map_or(tick, |time| time.min(tick)) };
             tokio::select! {
+                answer = self.destination.answer() => self.answered(migration, answer),
                 () = self.clock.sleep_until(until) => {}
                 Ok(()) = self.handover.changed() => self.handover.mark_changed(),
             }
@@ -112,7 +127,7 @@ where
         }
     }
 
-    async fn perform(&mut self, migration: &mut Migration, action: Action, bytes: &mut Vec<u8>) -> Result<(), RunError> {
+    async fn perform(&mut self, migration: &mut Migration, action: Action, read: &mut Read) -> Result<(), RunError> {
         match action {
             Action::CloseEpoch => self.close(migration),
             Action::Pause => match self.guest.pause() {
@@ -128,15 +143,12 @@ where
                     self.observer.trouble(self.clock.now(), "slow the guest down", &error);
                 }
             }
-            Action::ReadBlock(block) => self.read(migration, block, bytes),
+            Action::ReadBlock(block) => self.read(migration, block, read),
             Action::Send { block, .. } => {
-                let result = self.destination.put(migration.blocks().pages(block), bytes).await;
-                self.sent(migration, block, result);
+                let (pages, Read { bytes, fingerprint }) = (migration.blocks().pages(block), &*read);
+                self.destination.put(Outgoing { block, pages, bytes, fingerprint: *fingerprint }).await;
             }
-            Action::SendZero(block) => {
-                let result = self.destination.zero(migration.blocks().pages(block)).await;
-                self.sent(migration, block, result);
-            }
+            Action::SendZero(block) => self.destination.zero(block, migration.blocks().pages(block)).await,
             Action::Skip { .. } | Action::Defer { .. } | Action::Finish(_) => {}
         }
         Ok(())
@@ -165,20 +177,21 @@ where
         migration.handle_dirty_log(now, epoch, &closed.log, closed.coverage);
     }
 
-    fn read(&mut self, migration: &mut Migration, block: BlockId, bytes: &mut Vec<u8>) {
+    fn read(&mut self, migration: &mut Migration, block: BlockId, read: &mut Read) {
         let pages = migration.blocks().pages(block);
         let raw_len = bytes_of(&pages);
-        bytes.resize(raw_len as usize, 0);
-        if let Err(error) = self.memory.read(pages, bytes) {
+        read.bytes.resize(raw_len as usize, 0);
+        if let Err(error) = self.memory.read(pages, &mut read.bytes) {
             self.observer.trouble(self.clock.now(), "read guest memory", &error);
             return migration.handle_failed(self.clock.now(), block);
         }
-        let fingerprint = self.fingerprint.map(|hash| Fingerprint(hash(bytes)));
-        let summary = BlockSummary { zero: delta::is_zero(bytes), fingerprint, raw_len, wire_len: raw_len };
+        read.fingerprint = self.fingerprint.map(|hash| hash(&read.bytes));
+        let zero = delta::is_zero(&read.bytes);
+        let summary = BlockSummary { zero, fingerprint: read.fingerprint, raw_len, wire_len: raw_len };
         migration.handle_block(self.clock.now(), block, summary);
     }
 
-    fn sent(&mut self, migration: &mut Migration, block: BlockId, result: Result<u64, D::Error>) {
+    fn answered(&mut self, migration: &mut Migration, Answer { block, result }: Answer<D::Error>) {
         let now = self.clock.now();
         match result {
             Ok(wire_bytes) => {

@@ -2,6 +2,7 @@
 //! times. The guest here is a script, played by a stepped clock on one side and written down as a trace on the other.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -10,10 +11,10 @@ use std::sync::{Arc, Mutex};
 
 use pagesieve_core::ports::{AccessSource, ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
 use pagesieve_core::{
-    Access, AccessKind, Action, Backing, Baseline, BlockSummary, Config, Coverage, Epoch, Fingerprint, Gfn, Hva, MemSlot,
-    MemSlots, Migration, Mode, Nanos, Origin, Outcome, PAGE_SIZE, PageBitmap, PolicyKind, Purpose, Unconverged,
+    Access, AccessKind, Action, Backing, Baseline, BlockId, BlockSummary, Config, Coverage, Epoch, Fingerprint, Gfn, Hva,
+    MemSlot, MemSlots, Migration, Mode, Nanos, Origin, Outcome, PAGE_SIZE, PageBitmap, PolicyKind, Purpose, Unconverged,
 };
-use pagesieve_live::{Clock, Destination, Driver, Observer};
+use pagesieve_live::{Answer, Clock, Destination, Driver, Observer, Outgoing};
 use pagesieve_replayer::wire::{BLOCK_HEADER, PAGE_HEADER};
 use pagesieve_replayer::{ActionLog, ReplayConfig, Scenario, Start, TraceInfo, replay};
 use pagesieve_traces::{ContentId, EventSource, Frame, Header, Machine, PageSummary, Target};
@@ -72,9 +73,9 @@ fn bytes(content: u32) -> Vec<u8> {
     content.to_le_bytes().repeat(PAGE_SIZE as usize / 4)
 }
 
-fn hash(bytes: &[u8]) -> u128 {
+fn hash(bytes: &[u8]) -> Fingerprint {
     // Distinct for the contents of this test, which fill a page with one number.
-    u128::from(u32::from_le_bytes(bytes[..4].try_into().unwrap()))
+    Fingerprint(u128::from(u32::from_le_bytes(bytes[..4].try_into().unwrap())))
 }
 
 // The guest as a trace.
@@ -149,6 +150,7 @@ struct World {
     lines: String,
     /// Sends that fail.
     failures: u32,
+    answers: VecDeque<Answer<&'static str>>,
 }
 
 #[derive(Clone)]
@@ -239,25 +241,37 @@ impl PausableGuest for Part {
 impl Destination for Part {
     type Error = &'static str;
 
-    async fn put(&mut self, pages: Range<u64>, bytes: &[u8]) -> Result<u64, &'static str> {
+    async fn put(&mut self, out: Outgoing<'_>) {
         let mut world = self.0.borrow_mut();
         let world = &mut *world;
-        for (page, bytes) in pages.clone().zip(bytes.chunks(PAGE_SIZE as usize)) {
+        let count = out.pages.end - out.pages.start;
+        let mut result = Ok(BLOCK_HEADER + count * (PAGE_HEADER + PAGE_SIZE));
+        for (page, bytes) in out.pages.zip(out.bytes.chunks(PAGE_SIZE as usize)) {
             world.there[page as usize] = bytes.to_vec();
             if world.failures > 0 {
                 world.failures -= 1;
                 world.there[page as usize][100..].fill(0xee);
-                return Err("the wire broke in the middle of a page");
+                result = Err("the wire broke in the middle of a page");
+                break;
             }
         }
-        Ok(BLOCK_HEADER + (pages.end - pages.start) * (PAGE_HEADER + PAGE_SIZE))
+        world.answers.push_back(Answer { block: out.block, result });
     }
 
-    async fn zero(&mut self, pages: Range<u64>) -> Result<u64, &'static str> {
+    async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
+        let mut world = self.0.borrow_mut();
         for page in pages {
-            self.0.borrow_mut().there[page as usize].fill(0);
+            world.there[page as usize].fill(0);
         }
-        Ok(BLOCK_HEADER)
+        world.answers.push_back(Answer { block, result: Ok(BLOCK_HEADER) });
+    }
+
+    fn try_answer(&mut self) -> Option<Answer<&'static str>> {
+        self.0.borrow_mut().answers.pop_front()
+    }
+
+    async fn answer(&mut self) -> Answer<&'static str> {
+        std::future::pending().await
     }
 }
 
@@ -304,7 +318,7 @@ fn migration(config: &ReplayConfig) -> Migration {
     migration.handle_populated(Nanos(0), Epoch(0), &populated(&START));
     if start(config) != Start::Empty {
         for (index, &content) in (0..).zip(&START) {
-            let fingerprint = Some(Fingerprint(hash(&bytes(content))));
+            let fingerprint = Some(hash(&bytes(content)));
             let summary = BlockSummary { zero: content == 0, fingerprint, raw_len: PAGE_SIZE, wire_len: PAGE_SIZE };
             let block = migration.blocks().id(index);
             migration.handle_baseline(block, &summary);
@@ -337,6 +351,7 @@ fn live(config: &ReplayConfig, failures: u32) -> (String, Outcome) {
         handover: sender,
         lines: String::new(),
         failures,
+        answers: VecDeque::new(),
     })));
     let part = || world.clone();
     let mut driver = Driver {
