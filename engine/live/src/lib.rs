@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod destination;
 pub mod driver;
+pub mod sync;
 
 pub mod zstd;
 

@@ -1,0 +1,179 @@
+//! The destination of a sync: a file that is replaced as a whole, or a file or device that is written in place.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use pagesieve_core::{BlockId, BlockSummary, Blocks, PAGE_SIZE};
+
+use super::in_place::InPlace;
+use super::replace::Replace;
+use super::source::{self, Source};
+use super::{SyncConfig, SyncError, extent};
+use crate::destination::{Answer, Destination, Outgoing};
+
+/// The destination, and the answers that nobody has fetched yet.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    len: u64,
+    way: Way,
+    answers: VecDeque<Answer<io::Error>>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Replace(Replace),
+    InPlace(InPlace),
+}
+
+impl Place {
+    pub(super) fn open(path: &Path, source: &Source, config: &SyncConfig) -> Result<Self, SyncError> {
+        let path = resolve(path, source)?;
+        let old = open_old(&path)?;
+        if let Some(old) = &old {
+            refuse_same(old, source, &path)?;
+        }
+        let device = old.as_ref().is_some_and(is_device);
+        let way = if device || config.in_place {
+            Way::InPlace(InPlace::open(&path, device, source.len(), config)?)
+        } else {
+            Way::Replace(Replace::open(&path, old, source)?)
+        };
+        Ok(Self { path, len: source.len(), way, answers: VecDeque::new() })
+    }
+
+    /// True if it certainly holds zeros only.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.way {
+            Way::Replace(replace) => replace.is_empty(),
+            Way::InPlace(_) => false,
+        }
+    }
+
+    /// What it holds, block by block.
+    pub(super) fn baseline(&mut self, blocks: &Blocks, workers: usize) -> Result<Vec<BlockSummary>, SyncError> {
+        let summaries = match &mut self.way {
+            Way::Replace(replace) => replace.baseline(blocks, workers),
+            Way::InPlace(in_place) => in_place.baseline(blocks, workers),
+        };
+        summaries.map_err(|error| self.failed("read the destination", error))
+    }
+
+    /// Blocks that a sync that was cut off has left.
+    pub(super) fn resumed(&self) -> u64 {
+        match &self.way {
+            Way::Replace(replace) => replace.resumed(),
+            Way::InPlace(_) => 0,
+        }
+    }
+
+    /// True if changes of such a sync were taken back.
+    pub(super) fn rolled_back(&self) -> bool {
+        matches!(&self.way, Way::InPlace(in_place) if in_place.rolled_back())
+    }
+
+    /// Makes the new content the destination's.
+    pub(super) fn finish(&mut self) -> Result<(), SyncError> {
+        let done = match &mut self.way {
+            Way::Replace(replace) => replace.finish(),
+            Way::InPlace(in_place) => in_place.finish(),
+        };
+        done.map_err(|error| self.failed("complete the destination", error))
+    }
+
+    /// Compares both sides as they are on disk now; returns their digest.
+    pub(super) fn verify(&self, source: &Source) -> Result<String, SyncError> {
+        let there = File::open(&self.path).and_then(|file| extent::digest(&file, self.len));
+        let there = there.map_err(|error| self.failed("read back the destination", error))?;
+        let here = source.digest()?;
+        if here == there { Ok(here) } else { Err(SyncError::Differs { path: self.path.clone(), here, there }) }
+    }
+
+    fn failed(&self, what: &'static str, error: io::Error) -> SyncError {
+        SyncError::Destination { what, path: self.path.clone(), error }
+    }
+}
+
+/// The file that is meant: of the source's name in a folder, and what a symbolic link points to.
+fn resolve(path: &Path, source: &Source) -> Result<PathBuf, SyncError> {
+    let mut path = path.to_owned();
+    if path.is_dir()
+        && let Some(name) = source.path().file_name()
+    {
+        path.push(name);
+    }
+    match path.canonicalize() {
+        Ok(found) => Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(path),
+        Err(error) => Err(SyncError::Destination { what: "open the destination", path, error }),
+    }
+}
+
+fn open_old(path: &Path) -> Result<Option<File>, SyncError> {
+    let failed = |error| SyncError::Destination { what: "open the destination", path: path.to_owned(), error };
+    match source::is_file_or_device(path) {
+        Ok(true) => File::open(path).map(Some).map_err(failed),
+        Ok(false) => Err(SyncError::Kind { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn is_device(file: &File) -> bool {
+    file.metadata().is_ok_and(|data| data.file_type().is_block_device())
+}
+
+fn refuse_same(old: &File, source: &Source, path: &Path) -> Result<(), SyncError> {
+    let failed = |error| SyncError::Destination { what: "open the destination", path: path.to_owned(), error };
+    let (there, here) = (old.metadata().map_err(failed)?, source.file().metadata().map_err(failed)?);
+    let same_device = there.file_type().is_block_device() && here.file_type().is_block_device() && there.rdev() == here.rdev();
+    let same = (there.dev(), there.ino()) == (here.dev(), here.ino()) || same_device;
+    if same { Err(SyncError::Same { path: path.to_owned() }) } else { Ok(()) }
+}
+
+impl Destination for &mut Place {
+    type Error = io::Error;
+
+    async fn put(&mut self, out: Outgoing<'_>) {
+        // Of the last page the file may have a part only.
+        let offset = out.pages.start * PAGE_SIZE;
+        let inside = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = &out.bytes[..out.bytes.len().min(inside)];
+        match &mut self.way {
+            Way::Replace(replace) => {
+                let result = replace.put(out.pages, bytes).map(|()| out.bytes.len() as u64);
+                self.answers.push_back(Answer { block: out.block, result });
+            }
+            Way::InPlace(in_place) => in_place.put(out.block, offset, bytes, &mut self.answers),
+        }
+    }
+
+    async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
+        let range = pages.start * PAGE_SIZE..(pages.end * PAGE_SIZE).min(self.len);
+        match &mut self.way {
+            Way::Replace(replace) => {
+                let result = replace.zero(pages, range).map(|()| 0);
+                self.answers.push_back(Answer { block, result });
+            }
+            Way::InPlace(in_place) => in_place.zero(block, range, &mut self.answers),
+        }
+    }
+
+    fn try_answer(&mut self) -> Option<Answer<io::Error>> {
+        self.answers.pop_front()
+    }
+
+    async fn answer(&mut self) -> Answer<io::Error> {
+        if let Way::InPlace(in_place) = &mut self.way {
+            in_place.flush(&mut self.answers);
+        }
+        match self.answers.pop_front() {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
