@@ -37,6 +37,7 @@ pub(crate) enum Verb {
     Report(Report),
     #[command(subcommand)]
     Trace(Trace),
+    Sync(Sync),
     Synth(Synth),
     Workload(Workload),
     Doctor(Doctor),
@@ -391,6 +392,53 @@ pub(crate) struct TraceFile {
     /// Trace
     pub(crate) file: PathBuf,
     /// Print JSON (dump: JSON lines)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Bring a file or block device up to date with another one: only the blocks that differ are written
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve sync disk.img /backup/disk.img
+  pagesieve sync --in-place --verify disk.img copy.img
+  pagesieve sync --journal /var/tmp/sdb.journal disk.img /dev/sdb
+
+Nothing is taken for equal without proof: what the destination holds is read and fingerprinted first. Holes of the source are not
+read, and stay holes.
+
+A file is made anew beside the old one and takes its name at the end. A sync that was cut off leaves that file, and the next one
+goes on with it. With --in-place, and for devices, what is overwritten is kept in a journal; after a cut the next sync first takes
+the changes back.")]
+pub(crate) struct Sync {
+    /// File or block device to read
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// File, folder or block device to write; a folder gets a file of the source's name
+    #[arg(value_name = "DST")]
+    pub(crate) destination: PathBuf,
+    /// Unit of comparison and transfer: a power of two
+    #[arg(long, default_value = "64KiB", value_parser = units::bytes)]
+    pub(crate) block_size: u64,
+    /// Threads that make the fingerprints of the destination
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) hash_workers: u16,
+    /// Write into the destination itself, with a journal
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Where the journal is kept [default for a file: beside it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Read both sides again at the end and compare their digests
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Attempts to write a block
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempts: u32,
+    /// Time between two attempts
+    #[arg(long, default_value = "1s", value_parser = units::span)]
+    pub(crate) retry_delay: Duration,
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -11,7 +11,7 @@ use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
 use serde_json::Value;
 use support::{PAGESIEVE, assert_schema, at, count, run, run_command, scratch, synth, text};
 
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 15] = [
     &[],
     &["record"],
     &["replay"],
@@ -22,6 +22,7 @@ const VERBS: [&[&str]; 14] = [
     &["trace", "info"],
     &["trace", "validate"],
     &["trace", "dump"],
+    &["sync"],
     &["synth"],
     &["workload"],
     &["doctor"],
@@ -73,9 +74,37 @@ fn the_examples_in_the_help_work() {
             assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{smaller}: {done:?}");
         }
     }
-    for verb in [&["record"][..], &["workload"], &["demo"]] {
+    for verb in [&["record"][..], &["sync"], &["workload"], &["demo"]] {
         assert!(!examples(verb).is_empty(), "{verb:?} has no example");
     }
+}
+
+#[test]
+fn sync_writes_what_differs_and_says_what_it_did() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let content: Vec<u8> = (0..50_001_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(&from, &content).unwrap();
+    let first = run(["sync", "--json", "--verify", text(&from), text(&to)]).expect_json();
+    assert_schema(&first, "pagesieve.sync");
+    assert_eq!((at(&first, "baseline"), count(&first, "bytes")), (&"empty".into(), 200_004));
+    assert_eq!((count(&first, "blocks.sent"), at(&first, "filter.ebpf_enabled")), (4, &false.into()));
+    let mut changed = content;
+    changed[100_000] ^= 1;
+    fs::write(&from, &changed).unwrap();
+    for (options, written) in [(&["--in-place"][..], 1), (&[], 0)] {
+        let again = run(["sync", "--json"].iter().chain(options).chain(&[text(&from), text(&to)])).expect_json();
+        assert_eq!((at(&again, "baseline"), count(&again, "blocks.sent")), (&"fingerprints".into(), written));
+        assert!(fs::read(&to).unwrap() == changed);
+    }
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let line = run(["sync", text(&from), text(&folder)]).expect_quiet_success();
+    assert!(line.contains("4 of 4 blocks written") && fs::read(folder.join("from")).unwrap() == changed, "{line}");
+    run(["sync", text(&from), text(&from)]).expect_failure(&["one file", "name another destination"]);
+    run(["sync", text(&dir.path().join("none")), text(&to)]).expect_failure(&["read the source", "none"]);
+    run(["sync", text(&from), "/dev/null"]).expect_failure(&["neither a regular file nor a block device"]);
+    run(["sync", "--block-size", "5000", text(&from), text(&to)]).expect_failure(&["power of two"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod record;
 mod replay;
 mod report;
 mod sweep;
+mod sync;
 mod synth;
 mod trace;
 mod verify;
@@ -31,6 +32,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Sweep(options) => sweep::run(&options)?,
         Verb::Report(options) => report::run(&options)?,
         Verb::Trace(verb) => return trace::run(&verb),
+        Verb::Sync(options) => sync::run(&options)?,
         Verb::Synth(options) => synth::run(&options)?,
         Verb::Workload(options) => workload::run(&options)?,
         Verb::Doctor(options) => doctor::run(&options)?,
