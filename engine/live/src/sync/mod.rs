@@ -122,7 +122,8 @@ pub async fn sync_file(
 ) -> Result<SyncStats, SyncError> {
     let began = Instant::now();
     let source = Source::open(source)?;
-    let mut place = Place::open(destination, &source, config)?;
+    let destination = place::resolve(destination, &source)?;
+    let mut place = Place::open(&destination, source.len(), config)?;
     let slots = slots(source.len())?;
     let baseline = if place.is_empty() { Baseline::Empty } else { Baseline::Fingerprints };
     let mut migration = Migration::new(engine_config(config), slots, baseline).map_err(SyncError::Config)?;

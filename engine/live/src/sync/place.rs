@@ -31,19 +31,16 @@ enum Way {
 }
 
 impl Place {
-    pub(super) fn open(path: &Path, source: &Source, config: &SyncConfig) -> Result<Self, SyncError> {
-        let path = resolve(path, source)?;
-        let old = open_old(&path)?;
-        if let Some(old) = &old {
-            refuse_same(old, source, &path)?;
-        }
+    /// Opens the destination for a content of `len` bytes.
+    pub(super) fn open(path: &Path, len: u64, config: &SyncConfig) -> Result<Self, SyncError> {
+        let old = open_old(path)?;
         let device = old.as_ref().is_some_and(is_device);
         let way = if device || config.in_place {
-            Way::InPlace(InPlace::open(&path, device, source.len(), config)?)
+            Way::InPlace(InPlace::open(path, device, len, config)?)
         } else {
-            Way::Replace(Replace::open(&path, old, source)?)
+            Way::Replace(Replace::open(path, old, len)?)
         };
-        Ok(Self { path, len: source.len(), way, answers: VecDeque::new() })
+        Ok(Self { path: path.to_owned(), len, way, answers: VecDeque::new() })
     }
 
     /// True if it certainly holds zeros only.
@@ -99,7 +96,7 @@ impl Place {
 }
 
 /// The file that is meant: of the source's name in a folder, and what a symbolic link points to.
-fn resolve(path: &Path, source: &Source) -> Result<PathBuf, SyncError> {
+pub(super) fn resolve(path: &Path, source: &Source) -> Result<PathBuf, SyncError> {
     let mut path = path.to_owned();
     if path.is_dir()
         && let Some(name) = source.path().file_name()
@@ -107,7 +104,7 @@ fn resolve(path: &Path, source: &Source) -> Result<PathBuf, SyncError> {
         path.push(name);
     }
     match path.canonicalize() {
-        Ok(found) => Ok(found),
+        Ok(found) => refuse_same(&found, source).map(|()| found),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(path),
         Err(error) => Err(SyncError::Destination { what: "open the destination", path, error }),
     }
@@ -127,9 +124,9 @@ fn is_device(file: &File) -> bool {
     file.metadata().is_ok_and(|data| data.file_type().is_block_device())
 }
 
-fn refuse_same(old: &File, source: &Source, path: &Path) -> Result<(), SyncError> {
+fn refuse_same(path: &Path, source: &Source) -> Result<(), SyncError> {
     let failed = |error| SyncError::Destination { what: "open the destination", path: path.to_owned(), error };
-    let (there, here) = (old.metadata().map_err(failed)?, source.file().metadata().map_err(failed)?);
+    let (there, here) = (path.metadata().map_err(failed)?, source.file().metadata().map_err(failed)?);
     let same_device = there.file_type().is_block_device() && here.file_type().is_block_device() && there.rdev() == here.rdev();
     let same = (there.dev(), there.ino()) == (here.dev(), here.ino()) || same_device;
     if same { Err(SyncError::Same { path: path.to_owned() }) } else { Ok(()) }

@@ -17,7 +17,6 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use super::SyncError;
 use super::baseline;
 use super::extent;
-use super::source::Source;
 
 /// The new file and the old one.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub(super) struct Replace {
 }
 
 impl Replace {
-    pub(super) fn open(path: &Path, old: Option<File>, source: &Source) -> Result<Self, SyncError> {
+    pub(super) fn open(path: &Path, old: Option<File>, len: u64) -> Result<Self, SyncError> {
         let part_path = beside(path, "pagesieve-part");
         let failed = |error| SyncError::Destination { what: "create", path: part_path.clone(), error };
         let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
@@ -45,7 +44,6 @@ impl Replace {
         if rustix::fs::flock(&part, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(SyncError::Busy { path: path.to_owned() });
         }
-        let len = source.len();
         // A part whose holes cannot be told from zeros is of no use.
         let found = part.metadata().map_err(failed)?.len() > 0 && extent::data(&part, len).is_some();
         if !found {

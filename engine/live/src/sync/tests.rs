@@ -50,6 +50,11 @@ impl Bench {
         stats
     }
 
+    /// Opens the destination only.
+    fn open(&self) -> Result<Place, SyncError> {
+        Place::open(&self.path("to"), self.path("from").metadata().unwrap().len(), &self.config)
+    }
+
     fn try_sync(&self) -> Result<SyncStats, SyncError> {
         block_on(sync_file(&self.path("from"), &self.path("to"), &self.config, &mut ()))
     }
@@ -70,6 +75,10 @@ fn only_what_differs_is_written() {
         assert_eq!((stats.blocks.skipped.same_content, stats.blocks.skipped.zero), (3, 1));
         assert!(stats.digest.is_some());
         assert_eq!(bench.sync().bytes_written, 0, "and nothing the second time");
+        // Zeros that are data here, and a hole there.
+        std::fs::File::create(bench.path("from")).unwrap().set_len(6 * BLOCK as u64).unwrap();
+        bench.write("to", &blocks(&[0; 6]));
+        assert_eq!(bench.sync().blocks.skipped.unpopulated, 6);
     }
 }
 
@@ -99,6 +108,7 @@ fn files_grow_shrink_and_end_anywhere() {
                     let whole = old.map_or(0, |old| old.min(new) / BLOCK);
                     let most = new.div_ceil(BLOCK) - if seed == 1 { whole } else { 0 };
                     assert!(stats.blocks.sent <= most as u64, "{in_place} {old:?} -> {new}: {stats:?}");
+                    assert!(stats.blocks.sent == 0 || old != Some(new) || seed != 1, "equal files: {stats:?}");
                 }
             }
         }
@@ -126,23 +136,26 @@ fn holes_stay_holes() {
 #[test]
 fn a_sync_goes_on_where_it_was_cut_off() {
     let bench = Bench::new(false);
-    bench.write("from", &blocks(&[1, 2, 3, 4, 5, 6]));
-    bench.write("to", &blocks(&[1, 9, 9, 9, 5, 9]));
-    // Two blocks arrived whole, one is torn, one arrived before the source changed.
+    bench.write("from", &blocks(&[1, 2, 3, 4, 5, 6, 0, 0]));
+    // The last block is a hole.
+    bench.write("to", &blocks(&[1, 9, 9, 9, 5, 9, 9]));
+    OpenOptions::new().write(true).open(bench.path("to")).unwrap().set_len(8 * BLOCK as u64).unwrap();
+    // Two blocks arrived whole, one is torn, two arrived before the source changed, one of them torn.
     let part = OpenOptions::new().write(true).create(true).truncate(true).open(bench.path(".to.pagesieve-part")).unwrap();
-    part.set_len(6 * BLOCK as u64).unwrap();
+    part.set_len(8 * BLOCK as u64).unwrap();
+    part.write_all_at(&block(78), 6 * BLOCK as u64).unwrap();
+    part.write_all_at(&block(79)[..4096], 7 * BLOCK as u64).unwrap();
     part.write_all_at(&block(2), BLOCK as u64).unwrap();
     part.write_all_at(&block(3)[..5000], 2 * BLOCK as u64).unwrap();
     part.write_all_at(&block(4), 3 * BLOCK as u64).unwrap();
     part.write_all_at(&block(77), 4 * BLOCK as u64).unwrap();
     let stats = bench.sync();
-    assert_eq!((stats.blocks_resumed, stats.blocks.sent), (4, 3), "torn, changed, and never sent");
+    assert_eq!((stats.blocks_resumed, stats.blocks.sent), (6, 3), "torn, changed, and never sent");
 }
 
-/// Makes some of the changes of a sync in place, and is then gone.
+/// Makes some of the changes of a sync in place, one after the other, and is then gone.
 fn cut_off(bench: &Bench, changes: &[(u64, u32)], flush: bool) {
-    let source = Source::open(&bench.path("from")).unwrap();
-    let mut place = Place::open(&bench.path("to"), &source, &bench.config).unwrap();
+    let mut place = bench.open().unwrap();
     let mut there = &mut place;
     for &(index, number) in changes {
         let pages = index * 2..index * 2 + 2;
@@ -151,9 +164,9 @@ fn cut_off(bench: &Bench, changes: &[(u64, u32)], flush: bool) {
             0 => block_on(there.zero(name, pages)),
             _ => block_on(there.put(Outgoing { block: name, pages, bytes: &block(number), fingerprint: None })),
         }
-    }
-    if flush {
-        block_on(there.answer()).result.unwrap();
+        if flush {
+            block_on(there.answer()).result.unwrap();
+        }
     }
 }
 
@@ -168,12 +181,36 @@ fn changes_in_place_are_taken_back() {
             cut_off(&bench, &[(0, 6), (1, 0), (0, 7)], flush);
             assert_eq!(std::fs::read(bench.path("to")).unwrap()[..old.len()] != old, flush);
             // The next sync begins with the old content, whatever it is told to do.
-            let source = Source::open(&bench.path("from")).unwrap();
-            let place = Place::open(&bench.path("to"), &source, &bench.config).unwrap();
+            let place = bench.open().unwrap();
             assert!(place.rolled_back());
             assert!(std::fs::read(bench.path("to")).unwrap()[..old.len()] == old);
         }
         assert!(bench.sync().rolled_back);
+    }
+}
+
+#[test]
+fn a_file_that_was_written_and_perhaps_cut_stays_new() {
+    let bench = Bench::new(true);
+    bench.write("from", &blocks(&[6, 7]));
+    bench.write("to", &blocks(&[1, 2, 3]));
+    let mut place = bench.open().unwrap();
+    // What the journal held when its name was removed.
+    std::fs::hard_link(bench.path(".to.pagesieve-journal"), bench.path("kept")).unwrap();
+    for (index, number) in [(0, 6), (1, 7)] {
+        let pages = index * 2..index * 2 + 2;
+        let name = pagesieve_core::BlockId { generation: 0, index: index as u32 };
+        block_on((&mut place).put(Outgoing { block: name, pages, bytes: &block(number), fingerprint: None }));
+    }
+    block_on((&mut place).answer()).result.unwrap();
+    place.finish().unwrap();
+    drop(place);
+    // Cut off just before or just after the file was cut to its new length.
+    for content in [blocks(&[6, 7, 3]), blocks(&[6, 7])] {
+        bench.write("to", &content);
+        std::fs::copy(bench.path("kept"), bench.path(".to.pagesieve-journal")).unwrap();
+        assert!(bench.open().unwrap().rolled_back());
+        assert!(std::fs::read(bench.path("to")).unwrap() == blocks(&[6, 7]));
     }
 }
 
@@ -187,8 +224,7 @@ fn a_journal_that_is_cut_or_damaged_undoes_what_it_can_prove() {
     let open = |journal: &[u8]| {
         bench.write(".to.pagesieve-journal", journal);
         bench.write("to", &blocks(&[6, 7, 3]));
-        let source = Source::open(&bench.path("from")).unwrap();
-        Place::open(&bench.path("to"), &source, &bench.config).map(|place| place.rolled_back())
+        bench.open().map(|place| place.rolled_back())
     };
     let now = || std::fs::read(bench.path("to")).unwrap();
     // The second record was not whole: so its block was not written yet.
@@ -221,8 +257,7 @@ fn what_cannot_be_synced_says_why() {
     std::os::unix::fs::symlink(bench.path("nowhere"), bench.path("to")).unwrap();
     expect("open the destination");
     std::fs::remove_file(bench.path("to")).unwrap();
-    let source = Source::open(&bench.path("from")).unwrap();
-    let place = Place::open(&bench.path("to"), &source, &bench.config).unwrap();
+    let place = bench.open().unwrap();
     expect("another sync holds it");
     drop(place);
     let config = SyncConfig { block_size: 5000, ..bench.config.clone() };
