@@ -107,7 +107,7 @@ impl Replace {
     /// Copies what did not change, and gives the file its name.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if let Some(old) = &self.old {
-            let data = extent::data(old, self.old_len).unwrap_or_else(|| vec![0..self.old_len]);
+            let data = extent::data(old, self.old_len).unwrap_or_else(|| std::iter::once(0..self.old_len).collect());
             let mut missing = PageBitmap::new(self.len.div_ceil(PAGE_SIZE));
             missing.insert_range(0..self.len.div_ceil(PAGE_SIZE));
             missing.subtract(&self.in_part);
