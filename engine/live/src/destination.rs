@@ -1,8 +1,10 @@
 //! Where blocks go.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
 
+use pagesieve_core::block::bytes_of;
 use pagesieve_core::{BlockId, Fingerprint};
 
 /// A block that leaves.
@@ -44,4 +46,65 @@ pub trait Destination {
 
     /// Waits for an answer, for ever while no block is on its way. A call that is dropped loses none.
     fn answer(&mut self) -> impl Future<Output = Answer<Self::Error>>;
+}
+
+/// Memory that is at hand, such as a file or another guest's on this host.
+pub trait Store {
+    /// Why it cannot be written.
+    type Error: std::fmt::Display;
+
+    /// Makes these frames hold `bytes`, whose length is that of the frames. Returns what is to be counted as sent, in bytes.
+    ///
+    /// # Errors
+    /// The engine tries again, with fresh bytes.
+    fn write(&mut self, pages: Range<u64>, bytes: &[u8]) -> Result<u64, Self::Error>;
+
+    /// Makes these frames zero, unless overridden by writing zeros. Returns what is to be counted as sent, in bytes.
+    ///
+    /// # Errors
+    /// As for [`Store::write`].
+    fn zero(&mut self, pages: Range<u64>) -> Result<u64, Self::Error> {
+        let zeros = vec![0; bytes_of(&pages) as usize];
+        self.write(pages, &zeros).map(|_| 0)
+    }
+}
+
+/// A [`Store`] as a destination: every block is answered at once.
+#[derive(Debug)]
+pub struct Local<S: Store> {
+    /// The memory.
+    pub store: S,
+    answers: VecDeque<Answer<S::Error>>,
+}
+
+impl<S: Store> Local<S> {
+    /// Nothing is on its way.
+    pub fn new(store: S) -> Self {
+        Self { store, answers: VecDeque::new() }
+    }
+}
+
+impl<S: Store> Destination for Local<S> {
+    type Error = S::Error;
+
+    async fn put(&mut self, out: Outgoing<'_>) {
+        let result = self.store.write(out.pages, out.bytes);
+        self.answers.push_back(Answer { block: out.block, result });
+    }
+
+    async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
+        let result = self.store.zero(pages);
+        self.answers.push_back(Answer { block, result });
+    }
+
+    fn try_answer(&mut self) -> Option<Answer<S::Error>> {
+        self.answers.pop_front()
+    }
+
+    async fn answer(&mut self) -> Answer<S::Error> {
+        match self.answers.pop_front() {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use pagesieve_core::block::bytes_of;
 use pagesieve_core::ports::{AccessSource, ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
-use pagesieve_core::{Action, BlockId, BlockSummary, Coverage, Fingerprint, Migration, Nanos, Report, delta};
+use pagesieve_core::{Access, Action, BlockId, BlockSummary, Coverage, Fingerprint, Migration, Nanos, Report, delta};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -28,6 +28,18 @@ pub trait Observer {
 
 /// An observer that looks away.
 impl Observer for () {}
+
+/// No accesses are known: which pages were written is for the dirty log to tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoEvents;
+
+impl AccessSource for NoEvents {
+    type Error = std::convert::Infallible;
+
+    fn drain(&mut self, _: &mut dyn FnMut(Access)) -> Result<u64, Self::Error> {
+        Ok(0)
+    }
+}
 
 /// Why a run ended without a report.
 #[derive(Debug, thiserror::Error)]

@@ -10,9 +10,11 @@ pub mod destination;
 pub mod driver;
 pub mod sync;
 
+#[cfg(feature = "vm-memory")]
+pub mod vm_memory;
 pub mod zstd;
 
 pub use self::zstd::{Zstd, ZstdError};
 pub use clock::{Clock, TokioClock};
-pub use destination::{Answer, Destination, Outgoing};
-pub use driver::{Driver, Observer, RunError};
+pub use destination::{Answer, Destination, Local, Outgoing, Store};
+pub use driver::{Driver, NoEvents, Observer, RunError};

@@ -2,7 +2,6 @@
 //! times. The guest here is a script, played by a stepped clock on one side and written down as a trace on the other.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -11,10 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use pagesieve_core::ports::{AccessSource, ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
 use pagesieve_core::{
-    Access, AccessKind, Action, Backing, Baseline, BlockId, BlockSummary, Config, Coverage, Epoch, Fingerprint, Gfn, Hva,
-    MemSlot, MemSlots, Migration, Mode, Nanos, Origin, Outcome, PAGE_SIZE, PageBitmap, PolicyKind, Purpose, Unconverged,
+    Access, AccessKind, Action, Backing, Baseline, BlockSummary, Config, Coverage, Epoch, Fingerprint, Gfn, Hva, MemSlot,
+    MemSlots, Migration, Mode, Nanos, Origin, Outcome, PAGE_SIZE, PageBitmap, PolicyKind, Purpose, Unconverged,
 };
-use pagesieve_live::{Answer, Clock, Destination, Driver, Observer, Outgoing};
+use pagesieve_live::{Clock, Driver, Local, Observer, Store};
 use pagesieve_replayer::wire::{BLOCK_HEADER, PAGE_HEADER};
 use pagesieve_replayer::{ActionLog, ReplayConfig, Scenario, Start, TraceInfo, replay};
 use pagesieve_traces::{ContentId, EventSource, Frame, Header, Machine, PageSummary, Target};
@@ -150,7 +149,6 @@ struct World {
     lines: String,
     /// Sends that fail.
     failures: u32,
-    answers: VecDeque<Answer<&'static str>>,
 }
 
 #[derive(Clone)]
@@ -238,40 +236,28 @@ impl PausableGuest for Part {
     }
 }
 
-impl Destination for Part {
+impl Store for Part {
     type Error = &'static str;
 
-    async fn put(&mut self, out: Outgoing<'_>) {
+    fn write(&mut self, pages: Range<u64>, bytes: &[u8]) -> Result<u64, &'static str> {
         let mut world = self.0.borrow_mut();
         let world = &mut *world;
-        let count = out.pages.end - out.pages.start;
-        let mut result = Ok(BLOCK_HEADER + count * (PAGE_HEADER + PAGE_SIZE));
-        for (page, bytes) in out.pages.zip(out.bytes.chunks(PAGE_SIZE as usize)) {
+        for (page, bytes) in pages.clone().zip(bytes.chunks(PAGE_SIZE as usize)) {
             world.there[page as usize] = bytes.to_vec();
             if world.failures > 0 {
                 world.failures -= 1;
                 world.there[page as usize][100..].fill(0xee);
-                result = Err("the wire broke in the middle of a page");
-                break;
+                return Err("the wire broke in the middle of a page");
             }
         }
-        world.answers.push_back(Answer { block: out.block, result });
+        Ok(BLOCK_HEADER + (pages.end - pages.start) * (PAGE_HEADER + PAGE_SIZE))
     }
 
-    async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
-        let mut world = self.0.borrow_mut();
+    fn zero(&mut self, pages: Range<u64>) -> Result<u64, &'static str> {
         for page in pages {
-            world.there[page as usize].fill(0);
+            self.0.borrow_mut().there[page as usize].fill(0);
         }
-        world.answers.push_back(Answer { block, result: Ok(BLOCK_HEADER) });
-    }
-
-    fn try_answer(&mut self) -> Option<Answer<&'static str>> {
-        self.0.borrow_mut().answers.pop_front()
-    }
-
-    async fn answer(&mut self) -> Answer<&'static str> {
-        std::future::pending().await
+        Ok(BLOCK_HEADER)
     }
 }
 
@@ -351,7 +337,6 @@ fn live(config: &ReplayConfig, failures: u32) -> (String, Outcome) {
         handover: sender,
         lines: String::new(),
         failures,
-        answers: VecDeque::new(),
     })));
     let part = || world.clone();
     let mut driver = Driver {
@@ -359,7 +344,7 @@ fn live(config: &ReplayConfig, failures: u32) -> (String, Outcome) {
         log: part(),
         memory: part(),
         guest: part(),
-        destination: part(),
+        destination: Local::new(part()),
         clock: part(),
         observer: part(),
         fingerprint: Some(hash),

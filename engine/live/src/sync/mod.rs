@@ -27,7 +27,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::TokioClock;
-use crate::driver::{Driver, Observer, RunError};
+use crate::driver::{Driver, NoEvents, Observer, RunError};
 pub use error::SyncError;
 use place::Place;
 use source::Source;
@@ -180,7 +180,7 @@ async fn turn(
 ) -> Result<Report, SyncError> {
     let (_sender, handover) = watch::channel(true);
     let mut driver = Driver {
-        accesses: source,
+        accesses: NoEvents,
         log: source,
         memory: source,
         guest: source,

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use pagesieve_core::ports::{AccessSource, ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
-use pagesieve_core::{Access, Coverage, Epoch, PAGE_SIZE, PageBitmap};
+use pagesieve_core::ports::{ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
+use pagesieve_core::{Coverage, Epoch, PAGE_SIZE, PageBitmap};
 
 use super::SyncError;
 use super::extent;
@@ -71,14 +71,6 @@ pub(super) fn is_file_or_device(path: &Path) -> io::Result<bool> {
 fn stamp(file: &File) -> io::Result<Stamp> {
     let data = file.metadata()?;
     Ok((data.len(), data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()))
-}
-
-impl AccessSource for &Source {
-    type Error = Infallible;
-
-    fn drain(&mut self, _: &mut dyn FnMut(Access)) -> Result<u64, Infallible> {
-        Ok(0)
-    }
 }
 
 impl DirtyLog for &Source {
