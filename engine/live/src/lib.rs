@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod destination;
 pub mod driver;
+pub mod serve;
 pub mod sync;
 
 #[cfg(feature = "vm-memory")]

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use pagesieve_core::{BlockId, BlockSummary, Blocks};
 
 use super::journal::Journal;
+use super::place::NO_LINK;
 use super::replace::{beside, zero_range};
 use super::{SyncConfig, SyncError, baseline};
 use crate::destination::Answer;
@@ -48,7 +49,8 @@ impl InPlace {
             None => beside(path, "pagesieve-journal"),
         };
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(!device).truncate(false).open(path).map_err(failed)?;
+        let mut file =
+            options.read(true).write(true).create(!device).truncate(false).custom_flags(NO_LINK).open(path).map_err(failed)?;
         let mut journal = Journal::open(&journal, path)?;
         let rolled_back = journal.roll_back(&file, device)?;
         let old_len = file.seek(SeekFrom::End(0)).map_err(failed)?;

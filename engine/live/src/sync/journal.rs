@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::SyncError;
+use super::place::NO_LINK;
 
 const MAGIC: &[u8; 8] = b"PSUNDO1\n";
 const HEAD: usize = 20;
@@ -53,7 +54,15 @@ impl Journal {
     pub(super) fn open(path: &Path, destination: &Path) -> Result<Self, SyncError> {
         let failed = |error| SyncError::Destination { what: "open the journal", path: path.to_owned(), error };
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(NO_LINK)
+            .open(path)
+            .map_err(failed)?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(SyncError::Busy { path: destination.to_owned() });
         }

@@ -17,6 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use super::SyncError;
 use super::baseline;
 use super::extent;
+use super::place::NO_LINK;
 
 /// The new file and the old one.
 #[derive(Debug)]
@@ -39,7 +40,9 @@ impl Replace {
     pub(super) fn open(path: &Path, old: Option<File>, len: u64) -> Result<Self, SyncError> {
         let part_path = beside(path, "pagesieve-part");
         let failed = |error| SyncError::Destination { what: "create", path: part_path.clone(), error };
-        let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
+        let options = || {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_LINK).to_owned()
+        };
         let part = options().open(&part_path).map_err(failed)?;
         if rustix::fs::flock(&part, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(SyncError::Busy { path: path.to_owned() });

@@ -1,7 +1,7 @@
 //! A file or block device as the memory of a guest that stands still.
 
 use std::convert::Infallible;
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -62,10 +62,14 @@ impl Source {
     }
 }
 
-/// True for a regular file or a block device, also behind a symbolic link.
-pub(super) fn is_file_or_device(path: &Path) -> io::Result<bool> {
-    let kind = path.metadata()?.file_type();
-    Ok(kind.is_file() || kind.is_block_device())
+/// True for a regular file or a block device.
+pub(super) fn is_usable(kind: FileType) -> bool {
+    kind.is_file() || kind.is_block_device()
+}
+
+/// The same of what a path leads to.
+fn is_file_or_device(path: &Path) -> io::Result<bool> {
+    Ok(is_usable(path.metadata()?.file_type()))
 }
 
 fn stamp(file: &File) -> io::Result<Stamp> {
