@@ -4,16 +4,17 @@
 //! without a special case. A target that replaces its address space (`exec`) is the same case again.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
-use pagesieve_core::{Access, AccessKind, Backing, Epoch, MemSlot, Nanos, PageBitmap};
+use pagesieve_core::{Access, AccessKind, Backing, Epoch, Gfn, MemSlot, Nanos, PageBitmap};
 use pagesieve_traces::{Closing, DirtyLog, Frame, Happening, Lost, Note, UnknownReason};
 
 use crate::content::Content;
 use crate::control::{Control, Effects};
 use crate::error::RecordError;
 use crate::events::Events;
-use crate::layout::Layout;
+use crate::layout::{Layout, Tracked};
 use crate::maps::{self, Mapping, Region};
 use crate::process;
 use crate::ptrace::Stopped;
@@ -57,6 +58,8 @@ pub(crate) struct Observer {
     /// Bytes of guest memory that are left out.
     untrackable: u64,
     in_flight: InFlight,
+    /// A guest is stopped for every closing, whether or not direct I/O is seen.
+    pub(crate) stops_guest: bool,
 }
 
 /// What the scans of one closing found.
@@ -100,6 +103,7 @@ impl Observer {
             may_drop: true,
             untrackable: 0,
             in_flight: InFlight::default(),
+            stops_guest: false,
         })
     }
 
@@ -204,7 +208,7 @@ impl Observer {
     fn bring_to_rest(&mut self, direct: DirectIo) -> io::Result<Rest> {
         let needs_stop = self.writes.needs_stop();
         if self.content.is_none() && direct == DirectIo::None && !needs_stop {
-            return Ok(Rest::None);
+            return Ok(if self.stops_guest && self.stop_guest() { Rest::Drained(None) } else { Rest::None });
         }
         let drained = self.stop_guest();
         if drained && !needs_stop {
@@ -464,6 +468,44 @@ impl Observer {
 
     pub(crate) fn guest(&self) -> Option<&Guest> {
         self.guest.as_ref()
+    }
+
+    pub(crate) fn guest_mut(&mut self) -> Option<&mut Guest> {
+        self.guest.as_mut()
+    }
+
+    /// Pages written since the last closing, which stay as they are. Pages that cannot be told count as written.
+    pub(crate) fn written_since(&mut self) -> PageBitmap {
+        let mut log = DirtyLog { written: PageBitmap::new(self.layout.frame_end()), ..DirtyLog::default() };
+        match self.mappings() {
+            Some(mappings) => self.add_late_writes(&mappings, &mut log),
+            None => log.written.union_with(&self.layout.pages()),
+        }
+        log.all()
+    }
+
+    /// Copies frames of one slot. Holes read as zeros and stay holes.
+    pub(crate) fn read_frames(&mut self, frames: Range<u64>, into: &mut [u8]) -> io::Result<()> {
+        let gone = || io::Error::new(io::ErrorKind::NotFound, "these frames are in no memory slot");
+        let (first, end) = (Gfn(frames.start), Gfn(frames.end));
+        let holds = |tracked: &&Tracked| tracked.slot.base <= first && end <= tracked.slot.end();
+        let tracked = self.layout.iter().find(holds).ok_or_else(gone)?;
+        if tracked.read_file(first, into)? {
+            return Ok(());
+        }
+        let start = tracked.slot.hva_of(first).0;
+        if tracked.slot.backing == Backing::Shared {
+            // Without the file nobody can tell a hole from a page that is only not mapped.
+            return process::read_memory(self.pid, start, into);
+        }
+        into.fill(0);
+        let mut parts = Vec::new();
+        self.writes.mapped(start..start + into.len() as u64, &mut |extent| {
+            if extent.holds_data {
+                parts.push((extent.start.0 - start) as usize..(extent.end.0 - start) as usize);
+            }
+        })?;
+        parts.into_iter().try_for_each(|part| process::read_memory(self.pid, start + part.start as u64, &mut into[part]))
     }
 
     /// How memory is armed.

@@ -30,9 +30,19 @@ pub(crate) struct Events {
     /// `CLOCK_MONOTONIC` at time zero of the trace.
     start: u64,
     accesses: Vec<Access>,
+    /// A second copy, for one who wants them as they come.
+    fresh: Option<Fresh>,
     control: Vec<(Nanos, ControlEvent)>,
     /// Counters at the last closing.
     counted: Vec<abi::Counters>,
+}
+
+/// Accesses that were taken from the ring and not handed on yet.
+#[derive(Default)]
+struct Fresh {
+    accesses: Vec<Access>,
+    /// Events lost, as far as that was told.
+    lost: u64,
 }
 
 impl Events {
@@ -52,7 +62,7 @@ impl Events {
             (SourceChoice::Ebpf, Err(error)) => return Err(RecordError::Attach(error.to_string())),
             (SourceChoice::Auto, Err(error)) => (None, Some(error.to_string())),
         };
-        Ok((Self { tracker, start, accesses: Vec::new(), control: Vec::new(), counted: Vec::new() }, fallback))
+        Ok((Self { tracker, start, accesses: Vec::new(), fresh: None, control: Vec::new(), counted: Vec::new() }, fallback))
     }
 
     pub(crate) fn source(&self) -> EventSource {
@@ -90,10 +100,36 @@ impl Events {
     pub(crate) fn drain(&mut self) {
         let Some(tracker) = &mut self.tracker else { return };
         let start = self.start;
-        let accesses = &mut self.accesses;
-        tracker.drain(|event| accesses.extend(access(&event, start)));
+        let (accesses, mut fresh) = (&mut self.accesses, self.fresh.as_mut());
+        tracker.drain(|event| {
+            let access = access(&event, start);
+            accesses.extend(access);
+            if let Some(fresh) = &mut fresh {
+                fresh.accesses.extend(access);
+            }
+        });
         let control = &mut self.control;
         tracker.drain_control(|event| control.push((whole_steps(Nanos(event.time.saturating_sub(start))), event)));
+    }
+
+    /// Keeps a second copy of all accesses from here on, for [`Events::take_fresh`].
+    pub(crate) fn keep_fresh(&mut self) {
+        self.fresh = Some(Fresh { accesses: Vec::new(), lost: self.lost() });
+    }
+
+    /// The accesses since the last call, ordered by their exact times, and how many were lost since.
+    pub(crate) fn take_fresh(&mut self) -> (Vec<Access>, u64) {
+        self.drain();
+        let lost = self.lost();
+        let Some(fresh) = &mut self.fresh else { return (Vec::new(), 0) };
+        let mut taken = std::mem::take(&mut fresh.accesses);
+        taken.sort_by_key(|access| access.time);
+        (taken, lost - std::mem::replace(&mut fresh.lost, lost))
+    }
+
+    /// Access events lost since the start.
+    fn lost(&self) -> u64 {
+        self.tracker.iter().flat_map(Tracker::counters).map(|counters| counters.lost).sum()
     }
 
     /// The accesses up to a time, ordered, and what was lost since the last call.
@@ -165,7 +201,7 @@ mod tests {
             tid: 1,
         };
         let accesses = vec![event(3072, 5), event(3071, 4), event(2047, 2), event(2048, 3), event(1025, 1)];
-        let mut events = Events { tracker: None, start: 0, accesses, control: Vec::new(), counted: Vec::new() };
+        let mut events = Events { tracker: None, start: 0, accesses, fresh: None, control: Vec::new(), counted: Vec::new() };
         let taken = |events: &mut Events, end| {
             let (taken, lost) = events.take_until(Nanos(end));
             assert!(!lost.any());

@@ -4,8 +4,9 @@
 //! twice, so a frame means the same page in the whole trace. A mapping that grows gets a slot of its own for the new part.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use pagesieve_core::{Backing, Gfn, Hva, MemSlot, PAGE_SHIFT, PageBitmap};
 use rustix::fs::{SeekFrom, seek};
@@ -92,6 +93,16 @@ impl Tracked {
             }
             at = hole;
         }
+    }
+}
+
+impl Tracked {
+    /// Reads frames of the slot from the file behind it, which allocates no page even in a hole. Returns false if the file is not
+    /// at hand.
+    pub(crate) fn read_file(&self, first: Gfn, into: &mut [u8]) -> io::Result<bool> {
+        let Some(file) = &self.handle else { return Ok(false) };
+        let offset = self.file_offset + ((first.0 - self.slot.base.0) << PAGE_SHIFT);
+        file.read_exact_at(into, offset).map(|()| true)
     }
 }
 

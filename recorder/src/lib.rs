@@ -12,6 +12,7 @@ mod epoch;
 mod error;
 mod events;
 mod layout;
+pub mod live;
 mod maps;
 pub mod pagemap;
 mod process;

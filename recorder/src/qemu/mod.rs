@@ -7,8 +7,11 @@
 mod find;
 mod guard;
 mod guess;
+mod incoming;
 mod memory;
+mod migration;
 mod qmp;
+mod ram_layout;
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,7 +20,10 @@ use pagesieve_core::{Gfn, PAGE_SHIFT};
 use serde_json::json;
 
 pub use find::{Find, FindError, find};
+pub use incoming::Incoming;
+pub use migration::{DeviceState, StateError, StateLimits};
 pub use qmp::QmpError;
+pub use ram_layout::{RamLayout, RamPart};
 
 use crate::maps::{self, Mapping, Wanted};
 use guard::Guard;
@@ -35,6 +41,10 @@ struct Monitor {
     qmp: Qmp,
     /// The guest is stopped on our behalf.
     stopped: bool,
+    /// It stays so between closings.
+    held: bool,
+    /// Its device state was taken: QEMU calls it migrated, though it is ours until it is given away.
+    taken: bool,
     /// Events that our own commands cause and that were not seen yet.
     ours: Vec<&'static str>,
     /// Lets the guest go on if we cannot.
@@ -48,7 +58,10 @@ impl Guest {
         let ram = memory::ask(&mut qmp)?;
         let peer = qmp.peer();
         let guard = Guard::start(socket)?;
-        Ok((Self { ram, monitor: Some(Monitor { qmp, stopped: false, ours: Vec::new(), guard }) }, peer))
+        Ok((
+            Self { ram, monitor: Some(Monitor { qmp, stopped: false, held: false, taken: false, ours: Vec::new(), guard }) },
+            peer,
+        ))
     }
 
     /// Looks whether a process is a QEMU whose guest memory can be told from outside. `None` if it is no QEMU; the reason if it is
@@ -122,16 +135,56 @@ impl Guest {
         status.is_ok_and(|status| status["running"] == false) && !monitor.qmp.has_seen("RESUME")
     }
 
-    /// Lets the guest go on if we have stopped it.
+    /// Lets the guest go on if we have stopped it and do not hold it.
     pub(crate) fn resume(&mut self) -> Result<(), QmpError> {
-        let Some(monitor) = self.monitor.as_mut().filter(|monitor| monitor.stopped) else { return Ok(()) };
-        // A guest that was migrated away meanwhile must not run here as well.
-        if monitor.qmp.execute("query-status", json!({}))?["status"] == "paused" {
+        let ours = |monitor: &&mut Monitor| monitor.stopped && !monitor.held;
+        let Some(monitor) = self.monitor.as_mut().filter(ours) else { return Ok(()) };
+        let status = monitor.qmp.execute("query-status", json!({}))?;
+        // A guest that someone has migrated away meanwhile must not run here as well.
+        if status["status"] == "paused" || (monitor.taken && status["status"] == "postmigrate") {
             monitor.ours.push("RESUME");
             monitor.qmp.execute("cont", json!({}))?;
         }
-        monitor.stopped = false;
+        (monitor.stopped, monitor.taken) = (false, false);
         Ok(monitor.guard.resumed()?)
+    }
+
+    /// Stops the guest until [`Guest::release`]: closings in between leave it stopped. Returns false if it cannot be stopped.
+    pub(crate) fn hold(&mut self) -> Result<bool, QmpError> {
+        let stopped = self.stop()?;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.held = true;
+        }
+        Ok(stopped)
+    }
+
+    /// Ends [`Guest::hold`]. A guest that someone else had stopped before stays stopped.
+    pub(crate) fn release(&mut self) -> Result<(), QmpError> {
+        if let Some(monitor) = &mut self.monitor {
+            monitor.held = false;
+        }
+        self.resume()
+    }
+
+    /// From here on the guest runs elsewhere: neither we nor our guard let it go on here.
+    pub(crate) fn give_away(&mut self) -> Result<(), QmpError> {
+        let Some(monitor) = &mut self.monitor else { return Ok(()) };
+        monitor.guard.resumed()?;
+        (monitor.stopped, monitor.held) = (false, false);
+        Ok(())
+    }
+
+    /// Takes the state of the guest's devices. The guest must be held.
+    pub(crate) fn take_device_state(&mut self, limits: &StateLimits) -> Result<DeviceState, StateError> {
+        let monitor = self.monitor.as_mut().filter(|monitor| monitor.held).ok_or(StateError::NotHeld)?;
+        monitor.taken = true;
+        migration::take(&mut monitor.qmp, limits)
+    }
+
+    /// What a destination must agree with.
+    pub(crate) fn ram_layout(&mut self) -> Result<RamLayout, StateError> {
+        let monitor = self.monitor.as_mut().ok_or(StateError::NotHeld)?;
+        RamLayout::ask(&mut monitor.qmp)
     }
 
     /// The parts of its memory, as far as they are mapped.
@@ -159,7 +212,7 @@ impl Guest {
 impl Drop for Guest {
     /// A recording that fails while the guest is stopped must not leave it so.
     fn drop(&mut self) {
-        let _ = self.resume();
+        let _ = self.release();
     }
 }
 

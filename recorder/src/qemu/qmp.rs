@@ -3,11 +3,14 @@
 //! Replies are taken as loose JSON: the few fields that are read have been the same in all versions, while the complete types of a
 //! binding would refuse a QEMU that is older or newer than they are.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 
 /// How long QEMU may take to answer. A `stop` waits for the I/O in flight, so a slow disk counts here.
@@ -96,11 +99,34 @@ impl Qmp {
 
     /// Runs a command and returns its answer. Events that come meanwhile are kept.
     pub(crate) fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
-        self.next_id += 1;
-        let id = self.next_id;
-        let mut line = json!({ "execute": command, "arguments": arguments, "id": id }).to_string();
-        line.push('\n');
+        let line = self.command(command, arguments);
         self.stream.write_all(line.as_bytes())?;
+        self.answer(command)
+    }
+
+    /// Gives QEMU a descriptor under a name.
+    pub(crate) fn give(&mut self, name: &str, descriptor: BorrowedFd<'_>) -> Result<(), QmpError> {
+        let line = self.command("getfd", json!({ "fdname": name }));
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut more = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        more.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let sent = sendmsg(&self.stream, &[IoSlice::new(line.as_bytes())], &mut more, SendFlags::NOSIGNAL);
+        // The descriptor goes with the first byte.
+        let sent = sent.map_err(io::Error::from)?;
+        self.stream.write_all(&line.as_bytes()[sent..])?;
+        self.answer("getfd").map(drop)
+    }
+
+    /// The line of a command, with a number of its own.
+    fn command(&mut self, command: &str, arguments: Value) -> String {
+        self.next_id += 1;
+        format!("{}\n", json!({ "execute": command, "arguments": arguments, "id": self.next_id }))
+    }
+
+    /// The answer to the command that was sent last.
+    fn answer(&mut self, command: &str) -> Result<Value, QmpError> {
+        let id = self.next_id;
         loop {
             let mut answer = self.read_line()?;
             if answer.get("event").is_some() {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`pagemap_scan`] | Linux 6.7: asynchronous write protection and `PAGEMAP_SCAN` | may run |
 //! | [`soft_dirty`] | `CONFIG_MEM_SOFT_DIRTY`: `clear_refs` and bit 55 of the pagemap | must stand still |
+//! | [`untracked`](mod@untracked) | any: nothing is known of writes, so every page is in every log | may run |
 //!
 //! An epoch is closed by [`WriteLog::take`] for every part that is tracked, then [`WriteLog::add`] for new memory, then
 //! [`WriteLog::arm`] once. From there on every write shows in the next `take`.
@@ -11,6 +12,7 @@
 mod frames;
 mod pagemap_scan;
 mod soft_dirty;
+mod untracked;
 
 use std::fs;
 use std::io;
@@ -108,6 +110,11 @@ impl WriteTracking {
             _ => Box::new(pagemap_scan::WriteProtection::open(target)?),
         })
     }
+}
+
+/// The way of last resort: nothing is known of writes.
+pub(crate) fn untracked(target: &Target) -> Result<Box<dyn WriteLog>, RecordError> {
+    Ok(Box::new(untracked::Untracked::open(target)?))
 }
 
 /// True unless it is certain that the kernel drops no mapping of shared memory by itself. It does when it swaps pages out, and when

@@ -1,0 +1,47 @@
+//! Why a target could not be observed, paused or moved. Each message completes "failed to ..." and says what to do.
+
+use std::io;
+
+use crate::error::RecordError;
+use crate::qemu::{QmpError, StateError};
+
+/// Why something failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// As for a recording.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The monitor failed.
+    #[error(transparent)]
+    Qmp(#[from] QmpError),
+    /// The device state failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Nothing to migrate.
+    #[error("find memory of process {pid}: it has no writable anonymous or shared-memory mapping that can be tracked")]
+    NoMemory {
+        /// The process.
+        pid: u32,
+    },
+    /// The target has ended.
+    #[error("observe process {pid}: it has ended")]
+    Ended {
+        /// The process.
+        pid: u32,
+    },
+    /// Nothing could be read.
+    #[error("read the dirty log: a thread of process {pid} does not stop; see /proc/{pid}/task/*/wchan")]
+    DoesNotStop {
+        /// The process.
+        pid: u32,
+    },
+    /// Only a monitor can pause a guest.
+    #[error("pause the guest: it has no monitor, or it was lost; give its QMP socket (--qmp)")]
+    NoMonitor,
+    /// Slots that make no sense.
+    #[error("place the target's memory: {0}")]
+    Slots(#[from] pagesieve_core::SlotError),
+    /// Memory that cannot be read.
+    #[error("read guest memory: {0}")]
+    Memory(#[from] io::Error),
+}

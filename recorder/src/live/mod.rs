@@ -1,0 +1,291 @@
+//! A running target as an engine needs it: its accesses, its dirty log, its memory, and a guest that can be stopped.
+//!
+//! [`LiveTarget`] closes epochs exactly as a recording does, and hands each out at once instead of writing it down. The four
+//! handles it gives out implement the traits of [`pagesieve_core::ports`] and share the target.
+//!
+//! # Why a page that is copied while a disk writes into it is not lost
+//!
+//! Direct I/O pins the pages it writes to *when it is submitted*. Pinning for a write takes a fault on an armed page, so it is
+//! a write of the epoch in which the I/O was submitted. The data arrives later, and takes no fault: if the page was armed again
+//! in between, nothing tells of it. So what must not happen is that a closing falls between the submission and the arrival.
+//!
+//! Each closing therefore stops a guest by its monitor, and that `stop` waits for all I/O in flight; then it scans and arms; then
+//! it lets the guest go on. Take any arrival of data. It lies between two closings, because none is under way while a guest is
+//! drained; its submission lies between the same two. So the page is in the log of that very epoch `E`. The engine counts what
+//! it read while `E` was open as content of `E-1`, so whether it read the page before, while or after the data arrived, the
+//! log of `E` makes that copy stale. This holds for the copies of round 0 too, which are read while epoch 1 is open: the closing
+//! that ends epoch 0 is the one in [`LiveTarget::open`], drained like any other. The last copies are made with the guest held,
+//! after a closing with nothing in flight, and nothing new can be submitted.
+//!
+//! There is a hole for every link of this that breaks, and each is closed by doubt, not by hope:
+//!
+//! - *The guest cannot be drained* (no monitor, it was lost, or someone let the guest go on): where direct I/O is possible, all
+//!   pages are in the log of this epoch and of the next one, into which the arrival may fall.
+//! - *A closing fails after it has armed some pages*: the engine is told that nothing is proven of that epoch, and, since data may
+//!   arrive and mappings may have changed in the meantime, that nothing is proven of the next one either.
+//! - *QEMU itself writes RAM when its devices are saved*: so their state is taken when the guest is paused, *before* the last
+//!   closing, and [`LiveTarget::written_since`] says whether anything was written after it.
+//! - *Memory pinned for long* (vfio, RDMA, fixed buffers of io_uring) takes data in every epoch without a fault. No stop helps:
+//!   such devices are refused where they can be seen.
+
+mod error;
+mod ports;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use pagesieve_core::{Epoch, MemSlots, PageBitmap};
+use pagesieve_ebpf::HookChoice;
+use pagesieve_traces::{EventSource, Frame};
+
+pub use crate::qemu::{DeviceState, Incoming, RamLayout, RamPart, StateError, StateLimits};
+pub use error::LiveError;
+pub use ports::{Accesses, Log, Memory, Pausable};
+
+use crate::epoch::{Closed, Observer};
+use crate::error::RecordError;
+use crate::events::{Events, SourceChoice};
+use crate::maps::Region;
+use crate::qemu::Guest;
+use crate::session::DEFAULT_PAGE_LIMIT;
+use crate::target::{CommandOutput, Target, TargetSpec};
+use crate::writes::{self, WriteLog, WriteTracking};
+
+/// Hears of every frame, such as a writer of traces.
+pub type FrameListener = Box<dyn FnMut(&Frame)>;
+
+/// How to observe.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// Where events come from.
+    pub source: SourceChoice,
+    /// Which hooks the kernel program may use.
+    pub hooks: HookChoice,
+    /// How to learn of writes.
+    pub writes: WriteTracking,
+    /// Which mappings to track, as for a recording.
+    pub regions: Vec<Region>,
+    /// Most pages to track; see [`crate::Options::page_limit`].
+    pub page_limit: Option<u64>,
+    /// Size of the event ring in bytes; rounded up to a power of two.
+    pub ring_bytes: u32,
+    /// It is an error if the kernel program or the tracking of writes cannot be had.
+    pub require_ebpf: bool,
+    /// A pause also takes the state of the guest's devices, for a migration.
+    pub device_state: Option<StateLimits>,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self {
+            source: SourceChoice::Auto,
+            hooks: HookChoice::Auto,
+            writes: WriteTracking::Auto,
+            regions: Vec::new(),
+            page_limit: None,
+            ring_bytes: 8 << 20,
+            require_ebpf: false,
+            device_state: None,
+        }
+    }
+}
+
+/// What a target is observed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Process observed.
+    pub pid: u32,
+    /// Accesses are reported by the kernel program.
+    pub ebpf_enabled: bool,
+    /// Why not, if they are not although they might have been.
+    pub ebpf_fallback: Option<String>,
+    /// Hooks in use.
+    pub hooks: Vec<String>,
+    /// How memory is armed.
+    pub arming: String,
+    /// Writes are tracked. If not, every page counts as written in every epoch, and only comparing finds those that were not.
+    pub tracks_writes: bool,
+    /// Why not.
+    pub writes_fallback: Option<String>,
+    /// The guest, in words; `None` if it is another process.
+    pub guest: Option<String>,
+}
+
+/// A target under observation. Handles share it; when the last is dropped, its memory is disarmed and a guest that we stopped
+/// goes on.
+pub struct LiveTarget {
+    shared: Rc<RefCell<Shared>>,
+    status: Status,
+    slots: MemSlots,
+    populated: PageBitmap,
+}
+
+struct Shared {
+    observer: Observer,
+    /// Ends a command that we started, when we are done.
+    _target: Target,
+    /// The closing before failed after it may have armed some pages.
+    in_doubt: bool,
+    device_state: Option<StateLimits>,
+    state: Option<DeviceState>,
+    listener: Option<FrameListener>,
+}
+
+impl fmt::Debug for LiveTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveTarget").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl LiveTarget {
+    /// Finds the target, arms its memory, and closes epoch 0. A guest is stopped for that moment.
+    ///
+    /// # Errors
+    /// See [`LiveError`]. The target is never harmed.
+    pub fn open(spec: &TargetSpec, options: &LiveOptions, listener: Option<FrameListener>) -> Result<Self, LiveError> {
+        let mut target = Target::start(spec, !options.regions.is_empty(), CommandOutput::ToStderr)?;
+        let frames = target.guest.as_ref().map(Guest::frame_end);
+        let table = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(frames.unwrap_or(0)));
+        let page_limit = options.page_limit.unwrap_or(if frames.is_some() { u64::MAX } else { DEFAULT_PAGE_LIMIT });
+        let source = if options.require_ebpf { SourceChoice::Ebpf } else { options.source };
+        let (mut events, ebpf_fallback) = Events::open(target.pid, source, options.hooks, options.ring_bytes, table)?;
+        events.keep_fresh();
+        let (writes, writes_fallback) = tracking(&target, options)?;
+        let mut observer = Observer::new(&mut target, writes, events, None, options.regions.clone(), page_limit)?;
+        observer.stops_guest = true;
+        let status = Status {
+            pid: target.pid,
+            ebpf_enabled: observer.events.source() == EventSource::Ebpf,
+            ebpf_fallback,
+            hooks: observer.events.hooks(),
+            arming: observer.arming(),
+            tracks_writes: writes_fallback.is_none(),
+            writes_fallback,
+            guest: observer.guest().map(Guest::describe),
+        };
+        let mut shared =
+            Shared { observer, _target: target, in_doubt: false, device_state: options.device_state, state: None, listener };
+        let first = shared.frame()?;
+        let slots = ports::table(&shared.observer.slots())?;
+        if slots.is_empty() {
+            return Err(LiveError::NoMemory { pid: status.pid });
+        }
+        Ok(Self { shared: Rc::new(RefCell::new(shared)), status, slots, populated: first.populated })
+    }
+
+    /// What it is observed with.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// The memory slots at the end of epoch 0.
+    #[must_use]
+    pub fn slots(&self) -> &MemSlots {
+        &self.slots
+    }
+
+    /// The pages that held data at the end of epoch 0, for `Migration::handle_populated`.
+    #[must_use]
+    pub fn populated(&self) -> &PageBitmap {
+        &self.populated
+    }
+
+    /// The epoch that is open after [`LiveTarget::open`]: the migration's first.
+    #[must_use]
+    pub fn first_epoch(&self) -> Epoch {
+        Epoch(1)
+    }
+
+    /// The accesses. Their times count from this call: start the clock of the migration with it.
+    #[must_use]
+    pub fn accesses(&self) -> Accesses {
+        Accesses::new(Rc::clone(&self.shared))
+    }
+
+    /// The dirty log.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log::new(Rc::clone(&self.shared))
+    }
+
+    /// The memory.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory::new(Rc::clone(&self.shared))
+    }
+
+    /// The guest, to be paused and resumed.
+    #[must_use]
+    pub fn guest(&self) -> Pausable {
+        Pausable::new(Rc::clone(&self.shared))
+    }
+
+    /// What a destination must agree with.
+    ///
+    /// # Errors
+    /// If there is no monitor to ask, or some RAM is not shared.
+    pub fn ram_layout(&self) -> Result<RamLayout, LiveError> {
+        self.with_guest(|guest| Ok(guest.ram_layout()?))
+    }
+
+    /// The device state that the pause has taken; `None` if it took none. It is handed out once.
+    #[must_use]
+    pub fn take_device_state(&self) -> Option<DeviceState> {
+        self.shared.borrow_mut().state.take()
+    }
+
+    /// Pages that may have been written since the last closing. For a guest that was paused before the last closing it must be
+    /// empty; if it is not, the destination must not run.
+    #[must_use]
+    pub fn written_since(&self) -> PageBitmap {
+        self.shared.borrow_mut().observer.written_since()
+    }
+
+    /// The point of no return, before the destination lets the guest go on: from here on nothing of ours resumes it here, not
+    /// even if we die.
+    ///
+    /// # Errors
+    /// It is then still ours: resume it here.
+    pub fn give_away(&self) -> Result<(), LiveError> {
+        self.with_guest(|guest| Ok(guest.give_away()?))
+    }
+
+    fn with_guest<T>(&self, act: impl FnOnce(&mut Guest) -> Result<T, LiveError>) -> Result<T, LiveError> {
+        act(self.shared.borrow_mut().observer.guest_mut().ok_or(LiveError::NoMonitor)?)
+    }
+}
+
+/// The best way to learn of writes, and why there is none.
+fn tracking(target: &Target, options: &LiveOptions) -> Result<(Box<dyn WriteLog>, Option<String>), LiveError> {
+    match options.writes.choose().and_then(|way| way.open(target)) {
+        Ok(log) => Ok((log, None)),
+        Err(error @ (RecordError::NoWriteTracking | RecordError::Arming(_)))
+            if !options.require_ebpf && options.writes == WriteTracking::Auto =>
+        {
+            Ok((writes::untracked(target)?, Some(error.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Shared {
+    /// Closes an epoch, and tries again if a thread would not stop.
+    fn frame(&mut self) -> Result<Frame, LiveError> {
+        const TRIES: u32 = 3;
+        for _ in 0..TRIES {
+            match self.observer.close()? {
+                Closed::Frame(frame) => {
+                    if let Some(listener) = &mut self.listener {
+                        listener(&frame);
+                    }
+                    return Ok(*frame);
+                }
+                Closed::Postponed => {}
+                Closed::TargetEnded => return Err(LiveError::Ended { pid: self.observer.pid }),
+            }
+        }
+        Err(LiveError::DoesNotStop { pid: self.observer.pid })
+    }
+}
