@@ -58,6 +58,16 @@ impl Qemu {
 
     /// Starts the guest of traces/guest with these options and waits until its load runs. Options for QEMU come after `--`.
     pub fn boot(options: &[&str]) -> Self {
+        let mut qemu = Self::launch(options);
+        wait_long("the guest's load", || {
+            assert!(qemu.process.is_running(), "the guest ended: {}", qemu.console());
+            qemu.console().contains("pagesieve-guest: ready")
+        });
+        qemu
+    }
+
+    /// As [`Qemu::boot`], without waiting for the guest: with `-- -incoming defer` there is none yet.
+    pub fn launch(options: &[&str]) -> Self {
         let dir = scratch();
         let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/guest/start.sh"));
         command.args(["--image", text(&image()), "--qmp", "record", "--console", "console", "--disk-file", "disk"]).args(options);
@@ -66,12 +76,7 @@ impl Qemu {
             command.arg("--");
         }
         let process = Background::spawn(command.current_dir(dir.path()).args(["-qmp", &monitor]));
-        let mut qemu = Self::connect(process, dir);
-        wait_long("the guest's load", || {
-            assert!(qemu.process.is_running(), "the guest ended: {}", qemu.console());
-            qemu.console().contains("pagesieve-guest: ready")
-        });
-        qemu
+        Self::connect(process, dir)
     }
 
     /// What the guest has printed.

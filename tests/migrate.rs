@@ -1,0 +1,323 @@
+//! A running guest moves from one QEMU to another on this host: its RAM by the engine, its devices by QEMU.
+
+mod support;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pagesieve_core::migration::{Baseline, Config, Mode, Outcome, Purpose, Report, Unconverged};
+use pagesieve_core::ports::{DirtyLog, PausableGuest};
+use pagesieve_core::{Action, BlockId, Migration, Nanos, PAGE_SIZE, PolicyKind};
+use pagesieve_live::{Answer, Destination, Driver, Observer, Outgoing, TokioClock};
+use pagesieve_recorder::TargetSpec;
+use pagesieve_recorder::live::{Incoming, LiveOptions, LiveTarget, StateLimits};
+use rustix::fs::{SeekFrom, seek};
+use support::qemu::{Qemu, can_run_systems};
+use support::{scratch, text, wait_long};
+
+const PAGE: usize = PAGE_SIZE as usize;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One pair of emulated machines at a time is enough for any computer that runs tests.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn; a test that failed has had its own.
+fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The file that is the RAM of a guest. It goes away with the test.
+struct Ram(PathBuf);
+
+impl Ram {
+    fn new(name: &str) -> Self {
+        Self(PathBuf::from(format!("/dev/shm/pagesieve-test-{}-{name}.ram", std::process::id())))
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Two QEMUs with the same machine: in one runs a guest, the other waits for it.
+struct Pair {
+    source: Qemu,
+    destination: Qemu,
+    here: Ram,
+    there: Ram,
+    /// The disk of both.
+    _disk: tempfile::TempDir,
+}
+
+impl Pair {
+    /// All of the guest's RAM lies below 2 GiB, so the offset in the file is the address in the guest.
+    fn start(class: &str, disk: &str) -> Self {
+        let (here, there) = (Ram::new("source"), Ram::new("destination"));
+        let folder = scratch();
+        let file = folder.path().join("disk");
+        let options = |ram: &Ram| {
+            let words = [
+                "--class",
+                class,
+                "--memory",
+                "512M",
+                "--backend",
+                "shm",
+                "--disk",
+                disk,
+                "--disk-file",
+                text(&file),
+                "--mem-path",
+            ];
+            let mut words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+            words.push(text(&ram.0).to_owned());
+            words
+        };
+        let start = |words: Vec<String>, start: fn(&[&str]) -> Qemu| start(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let source = start(options(&here), Qemu::boot);
+        let mut waiting = options(&there);
+        waiting.extend(["--", "-incoming", "defer"].map(str::to_owned));
+        let destination = start(waiting, Qemu::launch);
+        Self { source, destination, here, there, _disk: folder }
+    }
+
+    fn observe(&self) -> LiveTarget {
+        let spec = TargetSpec::Guest { qmp: self.source.socket(), pid: None };
+        let options = LiveOptions { device_state: Some(StateLimits::default()), ..LiveOptions::default() };
+        LiveTarget::open(&spec, &options, None).expect("a guest with a monitor and shared RAM can be observed")
+    }
+
+    /// Pages that are not the same in both.
+    fn different_pages(&self) -> u64 {
+        different_pages(&self.here.0, &self.there.0)
+    }
+}
+
+fn different_pages(here: &Path, there: &Path) -> u64 {
+    let (here, there) = (File::open(here).expect("RAM"), File::open(there).expect("RAM"));
+    let len = here.metadata().expect("a file").len();
+    assert_eq!(len, there.metadata().expect("a file").len());
+    let (mut ours, mut theirs) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut different = 0;
+    for offset in (0..len).step_by(ours.len()) {
+        here.read_exact_at(&mut ours, offset).expect("RAM");
+        there.read_exact_at(&mut theirs, offset).expect("RAM");
+        different += ours.chunks(PAGE).zip(theirs.chunks(PAGE)).filter(|(ours, theirs)| ours != theirs).count() as u64;
+    }
+    different
+}
+
+/// Bytes of a file that are no holes.
+fn allocated(file: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().expect("a file").blocks() * 512
+}
+
+/// The RAM of a QEMU that waits, as the file that it is.
+struct RamFile {
+    file: File,
+    answers: VecDeque<Answer<io::Error>>,
+    /// Nothing arrives any more.
+    broken: Rc<Cell<bool>>,
+}
+
+impl RamFile {
+    fn open(ram: &Ram, broken: &Rc<Cell<bool>>) -> Self {
+        let file = File::options().read(true).write(true).open(&ram.0).expect("the destination has made its RAM");
+        Self { file, answers: VecDeque::new(), broken: Rc::clone(broken) }
+    }
+
+    /// Writes a page, but no zeros into a hole.
+    fn write(&self, offset: u64, page: &[u8]) -> io::Result<()> {
+        if page.iter().all(|&byte| byte == 0) && seek(&self.file, SeekFrom::Data(offset)).map_or(true, |data| data > offset) {
+            return Ok(());
+        }
+        self.file.write_all_at(page, offset)
+    }
+
+    fn apply(&self, pages: Range<u64>, bytes: &[u8]) -> io::Result<u64> {
+        if self.broken.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        for (gfn, page) in pages.zip(bytes.chunks(PAGE)) {
+            self.write(gfn * PAGE_SIZE, page)?;
+        }
+        Ok(bytes.len() as u64)
+    }
+}
+
+impl Destination for RamFile {
+    type Error = io::Error;
+
+    async fn put(&mut self, block: Outgoing<'_>) {
+        let result = self.apply(block.pages, block.bytes);
+        self.answers.push_back(Answer { block: block.block, result });
+    }
+
+    async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
+        let bytes = vec![0; (pages.end - pages.start) as usize * PAGE];
+        let result = self.apply(pages, &bytes).map(|_| 0);
+        self.answers.push_back(Answer { block, result });
+    }
+
+    fn try_answer(&mut self) -> Option<Answer<io::Error>> {
+        self.answers.pop_front()
+    }
+
+    async fn answer(&mut self) -> Answer<io::Error> {
+        match self.answers.pop_front() {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Breaks the wire when the guest is paused.
+struct Saboteur(Option<Rc<Cell<bool>>>);
+
+impl Observer for Saboteur {
+    fn action(&mut self, _now: Nanos, action: &Action) {
+        if let (Action::Pause, Some(broken)) = (action, &self.0) {
+            broken.set(true);
+        }
+    }
+
+    fn trouble(&mut self, now: Nanos, what: &str, error: &dyn std::fmt::Display) {
+        eprintln!("{now:?}: failed to {what}: {error}");
+    }
+}
+
+/// Moves the RAM of a guest. With `sabotage` nothing arrives any more once the guest is paused.
+fn move_ram(target: &LiveTarget, log: impl DirtyLog<Error: std::fmt::Display>, there: &Ram, sabotage: bool) -> Report {
+    let mode = Mode::Precopy { bandwidth: None, downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 10 };
+    let mut config = Config::new(Purpose::Live, PolicyKind::Proven, mode);
+    (config.first_epoch, config.unconverged) = (target.first_epoch(), Unconverged::HandOver);
+    config.retry_delay = Nanos(Nanos::MILLISECOND.0);
+    let mut migration = Migration::new(config, target.slots().clone(), Baseline::Empty).expect("a sound policy");
+    migration.handle_populated(Nanos(0), pagesieve_core::Epoch(target.first_epoch().0 - 1), target.populated());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broken = Rc::new(Cell::new(false));
+    let (_keep, handover) = tokio::sync::watch::channel(false);
+    let mut driver = runtime.block_on(async {
+        Driver {
+            accesses: target.accesses(),
+            log,
+            memory: target.memory(),
+            guest: target.guest(),
+            destination: RamFile::open(there, &broken),
+            clock: TokioClock::start(),
+            observer: Saboteur(sabotage.then(|| Rc::clone(&broken))),
+            fingerprint: None,
+            handover,
+        }
+    });
+    runtime.block_on(driver.run(&mut migration)).expect("the guest obeys")
+}
+
+fn moves(class: &str, disk: &str) {
+    let mut pair = Pair::start(class, disk);
+    wait_long("the self-check to begin", || pair.source.self_check() > 2);
+    let empty = allocated(&pair.there.0);
+    let target = pair.observe();
+    eprintln!("{:?}", target.status());
+    let mut incoming = Incoming::connect(&pair.destination.socket()).expect("it waits for a guest");
+    incoming.check(&target.ram_layout().expect("shared RAM")).expect("the same machine");
+    let report = move_ram(&target, target.log(), &pair.there, false);
+    assert_eq!(report.outcome, Outcome::Completed);
+    assert_eq!(pair.source.status(), "postmigrate", "paused, and its devices taken");
+    assert_eq!(target.written_since().count(), 0, "nothing is written after the last closing");
+    let different = pair.different_pages();
+    let state = target.take_device_state().expect("the pause has taken it");
+    eprintln!(
+        "{class}: {} rounds, {} blocks sent of {}, {} MiB sent, {} different pages, {state:?}, destination {} KiB before and {} KiB after",
+        report.rounds,
+        report.blocks.sent,
+        report.blocks.total,
+        report.bytes_sent >> 20,
+        different,
+        empty >> 10,
+        allocated(&pair.there.0) >> 10,
+    );
+    assert_eq!(different, 0, "the RAM is the same");
+    assert!(report.bytes_sent > 0);
+    incoming.load(&state, PATIENCE).expect("the same devices");
+    let before = pair.source.self_check();
+    target.give_away().expect("the monitor answers");
+    incoming.resume().expect("it has all that it needs");
+    drop(target);
+    assert_eq!(pair.source.status(), "postmigrate", "it must not run twice");
+    pair.source.execute("quit", serde_json::json!({}));
+    let mut seen = 0;
+    wait_long("the guest to count on at the destination", || {
+        seen = seen.max(pair.destination.self_check());
+        assert!(seen == 0 || seen >= before, "the counter jumped back from {before} to {seen}");
+        seen >= before + 5
+    });
+    assert_eq!(pair.destination.status(), "running");
+}
+
+#[test]
+fn an_idle_guest_moves_while_it_runs() {
+    if can_run_systems("an_idle_guest_moves_while_it_runs") {
+        let _turn = turn();
+        moves("idle", "none");
+    }
+}
+
+#[test]
+fn a_busy_guest_moves_while_it_runs() {
+    if can_run_systems("a_busy_guest_moves_while_it_runs") {
+        let _turn = turn();
+        moves("mixed", "buffered");
+    }
+}
+
+#[test]
+fn a_guest_under_heavy_io_moves_while_it_runs() {
+    if can_run_systems("a_guest_under_heavy_io_moves_while_it_runs") {
+        let _turn = turn();
+        moves("heavy-io", "native");
+    }
+}
+
+#[test]
+fn a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted() {
+    if !can_run_systems("a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted") {
+        return;
+    }
+    let _turn = turn();
+    let mut pair = Pair::start("light", "buffered");
+    let target = pair.observe();
+    let counts_on = |pair: &mut Pair, what: &str| {
+        assert_eq!(pair.source.status(), "running", "{what}");
+        let before = pair.source.self_check();
+        wait_long("the guest to count on at the source", || pair.source.self_check() > before + 2);
+    };
+    let report = move_ram(&target, target.log(), &pair.there, true);
+    assert!(matches!(report.outcome, Outcome::BlockFailed(_)), "{:?}", report.outcome);
+    assert!(target.take_device_state().is_none(), "a state of the past is of no use");
+    counts_on(&mut pair, "the wire broke while it was paused");
+    drop(target);
+
+    let target = pair.observe();
+    assert_eq!(move_ram(&target, target.log(), &pair.there, false).outcome, Outcome::Completed);
+    assert!(target.take_device_state().is_some());
+    assert_eq!(pair.source.status(), "postmigrate");
+    target.guest().resume().expect("it is still ours");
+    counts_on(&mut pair, "nobody wants it elsewhere");
+
+    target.guest().pause().expect("once more");
+    assert_eq!(pair.source.status(), "postmigrate");
+    drop(target);
+    counts_on(&mut pair, "whoever drops a guest lets it go on");
+}
