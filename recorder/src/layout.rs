@@ -3,7 +3,7 @@
 //! The frames of a guest are its own. Those of any other process are numbered in the order in which memory is found and never used
 //! twice, so a frame means the same page in the whole trace. A mapping that grows gets a slot of its own for the new part.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -222,11 +222,20 @@ impl Layout {
 
 /// Opens the file behind a shared mapping: through `map_files` (root), or through a descriptor that the process still holds.
 fn open_file(pid: u32, mapping: &Mapping, file: &FileId) -> Option<File> {
+    open_with(File::options().read(true), pid, mapping, file)
+}
+
+/// The same, for whoever writes into it.
+pub(crate) fn open_file_to_write(pid: u32, mapping: &Mapping, file: &FileId) -> Option<File> {
+    open_with(File::options().read(true).write(true), pid, mapping, file)
+}
+
+fn open_with(options: &OpenOptions, pid: u32, mapping: &Mapping, file: &FileId) -> Option<File> {
     let by_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end);
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path());
     std::iter::once(by_mapping.into()).chain(descriptors).find_map(|path| {
         let is_it = fs::metadata(&path).is_ok_and(|meta| *file == FileId::of(&meta));
-        is_it.then(|| File::open(&path).ok())?
+        is_it.then(|| options.open(&path).ok())?
     })
 }
 

@@ -30,6 +30,7 @@
 
 mod error;
 mod ports;
+mod ram;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -42,6 +43,7 @@ use pagesieve_traces::{EventSource, Frame};
 pub use crate::qemu::{DeviceState, Incoming, RamLayout, RamPart, StateError, StateLimits};
 pub use error::LiveError;
 pub use ports::{Accesses, Log, Memory, Pausable};
+pub use ram::DestinationRam;
 
 use crate::epoch::{Closed, Observer};
 use crate::error::RecordError;

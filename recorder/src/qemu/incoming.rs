@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::memory;
 use super::migration::{DESCRIPTOR, DeviceState, POLL, StateError, ignore_shared, is_waiting};
 use super::qmp::{Qmp, QmpError};
 use super::ram_layout::RamLayout;
+use crate::live::DestinationRam;
+use crate::maps;
 
 /// A QEMU that waits for a guest. While it waits it does not touch its RAM.
 pub struct Incoming {
@@ -55,6 +58,18 @@ impl Incoming {
             return Ok(());
         }
         Err(StateError::OtherLayout { here: guest.to_string(), there: self.layout.to_string() })
+    }
+
+    /// Its RAM, to be written. `pid` is needed only if somebody else listens on the monitor's socket for QEMU.
+    ///
+    /// # Errors
+    /// If the files behind it cannot be opened.
+    pub fn ram(&mut self, pid: Option<u32>) -> Result<DestinationRam, StateError> {
+        let ram = memory::ask(&mut self.qmp)?;
+        let none =
+            || StateError::Io(std::io::Error::new(std::io::ErrorKind::NotFound, "the process behind the monitor is unknown"));
+        let pid = pid.or(self.qmp.peer()).ok_or_else(none)?;
+        DestinationRam::open(pid, &ram, &maps::read(pid)?)
     }
 
     /// Loads the device state and waits until that is done. The RAM must be complete: loading reads it, and what it reads in

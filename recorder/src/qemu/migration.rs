@@ -62,6 +62,14 @@ pub enum StateError {
         /// Name of the backend.
         backend: String,
     },
+    /// RAM whose file is not at hand.
+    #[error(
+        "write the RAM of the destination: the file behind its memory backend {backend} cannot be opened; run this as root, on QEMU's host"
+    )]
+    NoFile {
+        /// Name of the backend.
+        backend: String,
+    },
     /// A device that QEMU does not emulate alone.
     #[error(
         "move the guest: it has {device}, which writes guest memory without being tracked; take the device out, or use it without vhost"

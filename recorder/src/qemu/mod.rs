@@ -27,7 +27,7 @@ pub use ram_layout::{RamLayout, RamPart};
 
 use crate::maps::{self, Mapping, Wanted};
 use guard::Guard;
-use memory::GuestRam;
+pub(crate) use memory::GuestRam;
 use qmp::{Event, Qmp};
 
 /// A guest under observation.
