@@ -13,6 +13,7 @@ pub mod sync;
 
 #[cfg(feature = "vm-memory")]
 pub mod vm_memory;
+pub mod wire;
 pub mod zstd;
 
 pub use self::zstd::{Zstd, ZstdError};
