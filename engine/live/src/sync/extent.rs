@@ -50,8 +50,8 @@ pub(super) fn read_padded(file: &File, offset: u64, len: u64, into: &mut [u8]) -
     Ok(())
 }
 
-/// BLAKE3 digest of the first `len` bytes, in hexadecimal.
-pub(super) fn digest(file: &File, len: u64) -> io::Result<String> {
+/// BLAKE3 digest of the first `len` bytes.
+pub(super) fn digest(file: &File, len: u64) -> io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     let mut chunk = vec![0; CHUNK];
     let mut at = 0;
@@ -61,5 +61,5 @@ pub(super) fn digest(file: &File, len: u64) -> io::Result<String> {
         hasher.update(&chunk[..size]);
         at += size as u64;
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok(*hasher.finalize().as_bytes())
 }

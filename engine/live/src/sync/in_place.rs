@@ -80,6 +80,18 @@ impl InPlace {
         self.wait(Change { block, range, bytes: None }, answers);
     }
 
+    /// Writes at once, after what is overwritten is safe.
+    pub(super) fn put_now(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.journal.save(&self.file, self.old_len, std::iter::once(offset..offset + bytes.len() as u64))?;
+        self.file.write_all_at(bytes, offset)
+    }
+
+    /// Makes a range zero at once, after what is overwritten is safe.
+    pub(super) fn zero_now(&mut self, range: Range<u64>) -> io::Result<()> {
+        self.journal.save(&self.file, self.old_len, std::iter::once(range.clone()))?;
+        zero_range(&self.file, range)
+    }
+
     fn wait(&mut self, change: Change, answers: &mut VecDeque<Answer<io::Error>>) {
         self.waiting_bytes += (change.range.end - change.range.start) as usize;
         self.waiting.push(change);

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use crate::clock::TokioClock;
 use crate::driver::{Driver, NoEvents, Observer, RunError};
 pub use error::SyncError;
-use place::Place;
+pub(crate) use place::Place;
 use source::Source;
 
 /// How to sync. The defaults are the seed's.
@@ -221,7 +221,7 @@ impl Observer for Watch<'_> {
 }
 
 /// The file as the memory of a guest: one slot from frame 0 on. Of the last page the file may have only a part.
-fn slots(len: u64) -> Result<MemSlots, SyncError> {
+pub(crate) fn slots(len: u64) -> Result<MemSlots, SyncError> {
     let mut slots = MemSlots::new();
     let pages = len.div_ceil(PAGE_SIZE);
     if pages > 0 {

@@ -21,7 +21,7 @@ pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The destination, and the answers that nobody has fetched yet.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     len: u64,
     way: Way,
@@ -36,7 +36,7 @@ enum Way {
 
 impl Place {
     /// Opens the destination for a content of `len` bytes.
-    pub(super) fn open(path: &Path, len: u64, config: &SyncConfig) -> Result<Self, SyncError> {
+    pub(crate) fn open(path: &Path, len: u64, config: &SyncConfig) -> Result<Self, SyncError> {
         let old = open_old(path)?;
         let device = old.as_ref().is_some_and(is_device);
         let way = if device || config.in_place {
@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// True if it certainly holds zeros only.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match &self.way {
             Way::Replace(replace) => replace.is_empty(),
             Way::InPlace(_) => false,
@@ -56,7 +56,7 @@ impl Place {
     }
 
     /// What it holds, block by block.
-    pub(super) fn baseline(&mut self, blocks: &Blocks, workers: usize) -> Result<Vec<BlockSummary>, SyncError> {
+    pub(crate) fn baseline(&mut self, blocks: &Blocks, workers: usize) -> Result<Vec<BlockSummary>, SyncError> {
         let summaries = match &mut self.way {
             Way::Replace(replace) => replace.baseline(blocks, workers),
             Way::InPlace(in_place) => in_place.baseline(blocks, workers),
@@ -78,7 +78,7 @@ impl Place {
     }
 
     /// Makes the new content the destination's.
-    pub(super) fn finish(&mut self) -> Result<(), SyncError> {
+    pub(crate) fn finish(&mut self) -> Result<(), SyncError> {
         let done = match &mut self.way {
             Way::Replace(replace) => replace.finish(),
             Way::InPlace(in_place) => in_place.finish(),
@@ -86,11 +86,44 @@ impl Place {
         done.map_err(|error| self.failed("complete the destination", error))
     }
 
-    /// Compares both sides as they are on disk now; returns their digest.
+    /// Writes a block whose length is that of the pages.
+    pub(crate) fn write(&mut self, pages: Range<u64>, bytes: &[u8]) -> io::Result<()> {
+        let (offset, bytes) = self.cut(&pages, bytes);
+        match &mut self.way {
+            Way::Replace(replace) => replace.put(pages, bytes),
+            Way::InPlace(in_place) => in_place.put_now(offset, bytes),
+        }
+    }
+
+    /// Makes a block zero.
+    pub(crate) fn clear(&mut self, pages: Range<u64>) -> io::Result<()> {
+        let range = self.range(&pages);
+        match &mut self.way {
+            Way::Replace(replace) => replace.zero(pages, range),
+            Way::InPlace(in_place) => in_place.zero_now(range),
+        }
+    }
+
+    /// Where a block begins, and what of it lies in the file: of the last page that may be a part.
+    fn cut<'a>(&self, pages: &Range<u64>, bytes: &'a [u8]) -> (u64, &'a [u8]) {
+        let offset = pages.start * PAGE_SIZE;
+        let inside = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        (offset, &bytes[..bytes.len().min(inside)])
+    }
+
+    fn range(&self, pages: &Range<u64>) -> Range<u64> {
+        pages.start * PAGE_SIZE..(pages.end * PAGE_SIZE).min(self.len)
+    }
+
+    /// BLAKE3 digest of what is on disk now.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], SyncError> {
+        let digest = File::open(&self.path).and_then(|file| extent::digest(&file, self.len));
+        digest.map_err(|error| self.failed("read back the destination", error))
+    }
+
+    /// Compares both sides as they are on disk now; returns their digest in hexadecimal.
     pub(super) fn verify(&self, source: &Source) -> Result<String, SyncError> {
-        let there = File::open(&self.path).and_then(|file| extent::digest(&file, self.len));
-        let there = there.map_err(|error| self.failed("read back the destination", error))?;
-        let here = source.digest()?;
+        let (there, here) = (hex(self.digest()?), hex(source.digest()?));
         if here == there { Ok(here) } else { Err(SyncError::Differs { path: self.path.clone(), here, there }) }
     }
 
@@ -136,25 +169,26 @@ fn refuse_same(path: &Path, source: &Source) -> Result<(), SyncError> {
     if same { Err(SyncError::Same { path: path.to_owned() }) } else { Ok(()) }
 }
 
+fn hex(digest: [u8; 32]) -> String {
+    blake3::Hash::from_bytes(digest).to_hex().to_string()
+}
+
 impl Destination for &mut Place {
     type Error = io::Error;
 
     async fn put(&mut self, out: Outgoing<'_>) {
-        // Of the last page the file may have a part only.
-        let offset = out.pages.start * PAGE_SIZE;
-        let inside = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes = &out.bytes[..out.bytes.len().min(inside)];
-        match &mut self.way {
-            Way::Replace(replace) => {
-                let result = replace.put(out.pages, bytes).map(|()| out.bytes.len() as u64);
-                self.answers.push_back(Answer { block: out.block, result });
-            }
-            Way::InPlace(in_place) => in_place.put(out.block, offset, bytes, &mut self.answers),
+        if matches!(self.way, Way::Replace(_)) {
+            let result = self.write(out.pages, out.bytes).map(|()| out.bytes.len() as u64);
+            return self.answers.push_back(Answer { block: out.block, result });
+        }
+        let (offset, bytes) = self.cut(&out.pages, out.bytes);
+        if let Way::InPlace(in_place) = &mut self.way {
+            in_place.put(out.block, offset, bytes, &mut self.answers);
         }
     }
 
     async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
-        let range = pages.start * PAGE_SIZE..(pages.end * PAGE_SIZE).min(self.len);
+        let range = self.range(&pages);
         match &mut self.way {
             Way::Replace(replace) => {
                 let result = replace.zero(pages, range).map(|()| 0);

@@ -57,7 +57,7 @@ impl Source {
         if now == self.stamp { Ok(()) } else { Err(SyncError::Changed { path: self.path.clone() }) }
     }
 
-    pub(super) fn digest(&self) -> Result<String, SyncError> {
+    pub(super) fn digest(&self) -> Result<[u8; 32], SyncError> {
         extent::digest(&self.file, self.len).map_err(|error| SyncError::Source { path: self.path.clone(), error })
     }
 }

@@ -163,7 +163,7 @@ fn senseless_fields_are_refused() {
         ("Kept", 13, &[0b11], "padding"),
         ("Ack", 0, &1025_u32.to_le_bytes(), "list of blocks"),
         ("Ack", 0, &3_u32.to_le_bytes(), "ends within"),
-        ("Nack", 12, &[b'a', b'\n'], "plain UTF-8"),
+        ("Nack", 12, b"a\n", "plain UTF-8"),
         ("Failed", 4, &[0xff], "plain UTF-8"),
         ("Abort", 0, &1025_u16.to_le_bytes(), "text"),
     ];

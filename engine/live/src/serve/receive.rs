@@ -1,0 +1,264 @@
+//! A file on its way in: the destination's answers to the frames of one session, without any network.
+
+use std::io;
+use std::ops::Range;
+
+use pagesieve_core::block::bytes_of;
+use pagesieve_core::{Blocks, PAGE_SIZE, delta};
+
+use super::root::{NameError, Root, Spot};
+use crate::sync::{Place, SyncConfig, SyncError, slots};
+use crate::wire::{Failure, Fault, Frame, Held, MAX_CHUNK_BLOCKS, Open, Put, Span, Text, Token, What};
+use crate::zstd::Zstd;
+
+/// A file that is being received. What has arrived when it is dropped is found by the next session.
+#[derive(Debug)]
+pub struct Receiver {
+    place: Place,
+    /// Keeps the folder of `place`.
+    _spot: Spot,
+    name: String,
+    len: u64,
+    codec: Zstd,
+    block: Vec<u8>,
+}
+
+impl Receiver {
+    /// Opens what a client asks for. The frames are the answer: `Opened`, and what the destination holds, if it holds anything.
+    ///
+    /// # Errors
+    /// The frame `Failed` that says why not.
+    pub fn open(root: &Root, open: &Open, token: Token, config: &SyncConfig) -> Result<(Self, Vec<Frame>), Frame> {
+        let What::File { bytes: len } = open.what else {
+            return Err(failed(Failure::NotTaken, "this destination takes files, no guests; give it a guest's monitor"));
+        };
+        let name = open.name.as_str();
+        let slots = slots(len).map_err(|error| failed(Failure::NotTaken, error))?;
+        let blocks = Blocks::new(&slots, open.block_size.into(), 0).map_err(|error| failed(Failure::NotTaken, error))?;
+        let spot = root.locate(name).map_err(|error| refuse_name(&error))?;
+        let config = SyncConfig { block_size: open.block_size.into(), ..config.clone() };
+        let mut place = Place::open(spot.path(), len, &config).map_err(|error| give_up(name, &error))?;
+        let codec = Zstd::new(Zstd::DEFAULT_LEVEL).map_err(|error| failed(Failure::Storage, error))?;
+        let mut frames = Vec::new();
+        let held = if place.is_empty() { Held::Empty } else { Held::Fingerprints };
+        frames.push(Frame::Opened { held, blocks: blocks.count().into(), token });
+        if held == Held::Fingerprints {
+            let summaries = place.baseline(&blocks, config.hash_workers.max(1)).map_err(|error| give_up(name, &error))?;
+            let fingerprints: Vec<_> = summaries.iter().map(|summary| summary.fingerprint.filter(|_| !summary.zero)).collect();
+            let chunks = fingerprints.chunks(MAX_CHUNK_BLOCKS).enumerate();
+            frames.extend(
+                chunks.map(|(index, chunk)| Frame::Fingerprints {
+                    first: (index * MAX_CHUNK_BLOCKS) as u64,
+                    blocks: chunk.to_vec(),
+                }),
+            );
+        }
+        Ok((Self { place, _spot: spot, name: name.to_owned(), len, codec, block: Vec::new() }, frames))
+    }
+
+    /// Applies a block; the answer is `Ack` or `Nack`.
+    pub fn put(&mut self, put: &Put) -> Frame {
+        let answer = self.try_put(put);
+        answered(put.sequence, answer)
+    }
+
+    /// Makes a block zero; the answer is `Ack` or `Nack`.
+    pub fn zero(&mut self, sequence: u64, span: Span) -> Frame {
+        let answer = self.inside(span).and_then(|pages| self.place.clear(pages).map_err(stored));
+        answered(sequence, answer)
+    }
+
+    fn try_put(&mut self, put: &Put) -> Result<(), (Fault, Text)> {
+        let pages = self.inside(put.span)?;
+        if put.based {
+            return Err((
+                Fault::Fingerprint,
+                Text::new("a file holds no earlier version to build on; send the block without a base"),
+            ));
+        }
+        self.block.clear();
+        self.block.resize(bytes_of(&pages) as usize, 0);
+        delta::decode_block(&put.encoded, &mut self.block, &mut self.codec)
+            .map_err(|error| (Fault::Encoding, Text::new(error)))?;
+        // What is between the two ends may have changed it in a way that no checksum of a frame sees: faulty memory.
+        if delta::fingerprint(&self.block) != put.fingerprint {
+            return Err((Fault::Fingerprint, Text::new("the block came out with another fingerprint; send it again")));
+        }
+        self.place.write(pages, &self.block).map_err(stored)
+    }
+
+    fn inside(&self, span: Span) -> Result<Range<u64>, (Fault, Text)> {
+        let pages = span.first..span.first + u64::from(span.pages);
+        let end = self.len.div_ceil(PAGE_SIZE);
+        if pages.end <= end {
+            return Ok(pages);
+        }
+        Err((Fault::Outside, Text::new(format_args!("page {:#x} is beyond the file, which has {end}", pages.end - 1))))
+    }
+
+    /// Makes the file complete and reads it back if the client sent a digest. The answer is `Committed` or `Failed`.
+    pub fn commit(&mut self, length: u64, digest: Option<[u8; 32]>) -> Frame {
+        if length != self.len {
+            return failed(Failure::Protocol, format_args!("the file was opened with {} bytes, not {length}", self.len));
+        }
+        let done = self.place.finish().and_then(|()| digest.map(|_| self.place.digest()).transpose());
+        match done {
+            Err(error) => give_up(&self.name, &error),
+            Ok(there) if there != digest => {
+                failed(Failure::Digest, "what was written reads back different; check the disk, then sync again")
+            }
+            Ok(digest) => Frame::Committed { digest },
+        }
+    }
+}
+
+fn answered(sequence: u64, result: Result<(), (Fault, Text)>) -> Frame {
+    match result {
+        Ok(()) => Frame::Ack { sequences: vec![sequence] },
+        Err((code, text)) => Frame::Nack { sequence, code, text },
+    }
+}
+
+fn stored(error: io::Error) -> (Fault, Text) {
+    (Fault::Storage, Text::new(error))
+}
+
+fn failed(code: Failure, text: impl std::fmt::Display) -> Frame {
+    Frame::Failed { code, text: Text::new(text) }
+}
+
+fn refuse_name(error: &NameError) -> Frame {
+    failed(Failure::Name, error)
+}
+
+/// The paths of this side are no business of the other.
+fn give_up(name: &str, error: &SyncError) -> Frame {
+    match error {
+        SyncError::Busy { .. } => failed(Failure::InUse, format_args!("another sync holds {name:?}; wait until that is over")),
+        SyncError::Destination { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
+            failed(Failure::NoSpace, format_args!("no room for {name:?} at the destination; make some, then sync again"))
+        }
+        SyncError::Destination { what, error, .. } => failed(Failure::Storage, format_args!("{what} {name:?}: {error}")),
+        SyncError::Kind { .. } => failed(Failure::Name, format_args!("what is called {name:?} at the destination is no file")),
+        _ => failed(Failure::Storage, format_args!("{name:?} cannot be written")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pagesieve_core::Fingerprint;
+
+    use super::*;
+    use crate::wire::Name;
+
+    const BLOCK: usize = 8192;
+
+    fn bytes(number: u8) -> Vec<u8> {
+        (0..BLOCK).map(|at| number ^ (at / 7) as u8 ^ (at >> 8) as u8).collect()
+    }
+
+    fn put(sequence: u64, first: u64, bytes: &[u8]) -> Put {
+        let mut encoded = Vec::new();
+        delta::encode_block(bytes, None, &mut Zstd::new(3).unwrap(), &mut encoded);
+        let span = Span { first, pages: (bytes.len() / 4096) as u32 };
+        Put { sequence, span, fingerprint: delta::fingerprint(bytes), based: false, encoded }
+    }
+
+    fn open(name: &str, len: u64) -> Open {
+        let (name, what) = (Name::new(name).unwrap(), What::File { bytes: len });
+        Open { name, what, block_size: BLOCK as u32, want_baseline: true, resume: None }
+    }
+
+    fn start(root: &Root, len: u64) -> Result<(Receiver, Vec<Frame>), Frame> {
+        Receiver::open(root, &open("a/disk", len), Token([7; 16]), &SyncConfig::default())
+    }
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn digest(content: &[u8]) -> Option<[u8; 32]> {
+        Some(*blake3::hash(content).as_bytes())
+    }
+
+    #[test]
+    fn a_file_comes_in_and_is_brought_up_to_date() {
+        let (dir, root) = root();
+        let (mut receiver, frames) = start(&root, 20_000).unwrap();
+        assert_eq!(frames, [Frame::Opened { held: Held::Empty, blocks: 3, token: Token([7; 16]) }]);
+        let content = [bytes(1), vec![0; BLOCK], bytes(3)].concat();
+        assert_eq!(receiver.put(&put(5, 0, &content[..BLOCK])), Frame::Ack { sequences: vec![5] });
+        assert_eq!(receiver.zero(6, Span { first: 2, pages: 2 }), Frame::Ack { sequences: vec![6] });
+        assert_eq!(
+            receiver.put(&put(7, 4, &[&content[2 * BLOCK..20_000], &[0; 480]].concat())),
+            Frame::Ack { sequences: vec![7] }
+        );
+        assert!(!dir.path().join("a/disk").exists(), "nobody sees it before it is complete");
+        assert_eq!(receiver.commit(20_000, digest(&content[..20_000])), Frame::Committed { digest: digest(&content[..20_000]) });
+        assert!(std::fs::read(dir.path().join("a/disk")).unwrap() == content[..20_000]);
+        // Again: it says what it holds, and one block is enough.
+        let (mut receiver, frames) = start(&root, 3 * BLOCK as u64).unwrap();
+        let last = [&content[2 * BLOCK..20_000], &vec![0; 3 * BLOCK - 20_000]].concat();
+        let held = vec![Some(delta::fingerprint(&content[..BLOCK])), None, Some(delta::fingerprint(&last))];
+        assert_eq!(frames[1..], [Frame::Fingerprints { first: 0, blocks: held }]);
+        receiver.put(&put(1, 4, &content[2 * BLOCK..]));
+        assert!(matches!(receiver.commit(3 * BLOCK as u64, None), Frame::Committed { digest: None }));
+        assert!(std::fs::read(dir.path().join("a/disk")).unwrap() == content);
+    }
+
+    #[test]
+    fn what_arrived_before_a_cut_is_there_afterwards() {
+        let (_dir, root) = root();
+        let (mut receiver, _) = start(&root, 3 * BLOCK as u64).unwrap();
+        receiver.put(&put(1, 2, &bytes(2)));
+        drop(receiver);
+        let (_receiver, frames) = start(&root, 3 * BLOCK as u64).unwrap();
+        let held = vec![None, Some(delta::fingerprint(&bytes(2))), None];
+        assert_eq!(frames[1..], [Frame::Fingerprints { first: 0, blocks: held }]);
+    }
+
+    #[test]
+    fn a_block_that_is_not_right_is_not_applied() {
+        let (dir, root) = root();
+        let (mut receiver, _) = start(&root, 2 * BLOCK as u64).unwrap();
+        let good = put(1, 0, &bytes(1));
+        let nack = |frame: Frame| match frame {
+            Frame::Nack { sequence: 1, code, .. } => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            nack(receiver.put(&Put { fingerprint: Fingerprint(good.fingerprint.0 ^ 1), ..good.clone() })),
+            Fault::Fingerprint
+        );
+        assert_eq!(nack(receiver.put(&Put { encoded: good.encoded[1..].to_vec(), ..good.clone() })), Fault::Encoding);
+        assert_eq!(nack(receiver.put(&Put { based: true, ..good.clone() })), Fault::Fingerprint);
+        assert_eq!(nack(receiver.put(&Put { span: Span { first: 3, pages: 2 }, ..good })), Fault::Outside);
+        assert_eq!(nack(receiver.zero(1, Span { first: 4, pages: 1 })), Fault::Outside);
+        assert!(matches!(receiver.commit(BLOCK as u64, None), Frame::Failed { code: Failure::Protocol, .. }));
+        assert!(matches!(receiver.commit(2 * BLOCK as u64, digest(&[0; 2 * BLOCK])), Frame::Committed { .. }));
+        assert!(std::fs::read(dir.path().join("a/disk")).unwrap() == [0; 2 * BLOCK]);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let (dir, root) = root();
+        let code = |opened: Result<(Receiver, Vec<Frame>), Frame>| match opened {
+            Err(Frame::Failed { code, text }) => {
+                assert!(!text.as_str().contains("/proc"), "{text}");
+                code
+            }
+            other => panic!("{other:?}"),
+        };
+        let config = SyncConfig::default();
+        let first = start(&root, 5).unwrap();
+        assert_eq!(code(start(&root, 5)), Failure::InUse);
+        drop(first);
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        assert_eq!(code(Receiver::open(&root, &open("folder", 5), Token([0; 16]), &config)), Failure::Name);
+        assert_eq!(code(Receiver::open(&root, &open("x", 1 << 50), Token([0; 16]), &config)), Failure::NotTaken);
+        let guest = Open { what: What::Guest(vec![]), ..open("x", 0) };
+        assert_eq!(code(Receiver::open(&root, &guest, Token([0; 16]), &config)), Failure::NotTaken);
+    }
+}
