@@ -2,13 +2,12 @@
 
 mod support;
 
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use support::qemu::{Qemu, can_run_systems};
+use support::slow_disk::{self, SlowDisk};
 use support::{Run, count, run, scratch, text, wait_long};
 
 /// One emulated machine at a time is enough for any computer that runs tests.
@@ -65,49 +64,18 @@ fn a_large_guest_with_nodes_and_a_hole_is_recorded_completely() {
     }
 }
 
-/// A control group whose disk reads take their time. They are held up below the file system, with the guest's pages pinned already.
-struct SlowDisk(PathBuf);
-
-impl SlowDisk {
-    /// Moves a process there. The limit is on the device that holds this folder.
-    fn for_process(pid: u32, folder: &Path) -> std::io::Result<Self> {
-        let device = folder.metadata()?.dev();
-        let group = PathBuf::from(format!("/sys/fs/cgroup/blkio/pagesieve-test-{}", std::process::id()));
-        std::fs::create_dir_all(&group)?;
-        let slow = Self(group);
-        let limit = format!("{}:{} 20", rustix::fs::major(device), rustix::fs::minor(device));
-        std::fs::write(slow.0.join("blkio.throttle.read_iops_device"), limit)?;
-        std::fs::write(slow.0.join("cgroup.procs"), pid.to_string())?;
-        Ok(slow)
-    }
-}
-
-impl Drop for SlowDisk {
-    fn drop(&mut self) {
-        // Its process has ended or goes back to where all others are; only an empty group can be removed.
-        for pid in std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
-            let _ = std::fs::write("/sys/fs/cgroup/blkio/cgroup.procs", pid);
-        }
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_guest_with_disk_io_in_flight_is_recorded_completely() {
     if !can_run_systems("a_guest_with_disk_io_in_flight_is_recorded_completely") {
         return;
     }
     let _turn = turn();
-    // Larger than the guest's memory and nowhere alike, so that each page it reads is another.
     let dir = scratch();
-    let data = dir.path().join("data");
-    let mut noise = std::fs::File::open("/dev/urandom").expect("the system has random bytes").take(640 << 20);
-    std::io::copy(&mut noise, &mut std::fs::File::create(&data).expect("a file")).expect("room for it");
-    let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", text(&data));
-    let more = ["--", "-drive", &drive, "-device", "virtio-blk-pci,drive=data"];
-    let qemu = Qemu::boot(&[&["--class", "idle", "--memory", "512M", "--disk", "buffered"], &more[..]].concat());
+    let drive = slow_disk::drive(&slow_disk::noise(dir.path()));
+    let drive: Vec<_> = drive.iter().map(String::as_str).collect();
+    let qemu = Qemu::boot(&[&["--class", "idle", "--memory", "512M", "--disk", "buffered", "--"], &drive[..]].concat());
     // Where the disk cannot be slowed down, less is in flight and the test shows less.
-    let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder());
+    let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder(), 20);
     records_completely(&qemu);
 }
 

@@ -2,8 +2,10 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -14,13 +16,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pagesieve_core::migration::{Baseline, Config, Mode, Outcome, Purpose, Report, Unconverged};
-use pagesieve_core::ports::{DirtyLog, PausableGuest};
-use pagesieve_core::{Action, BlockId, Migration, Nanos, PAGE_SIZE, PolicyKind};
+use pagesieve_core::ports::{ClosedEpoch, DirtyLog, PausableGuest};
+use pagesieve_core::{Action, BlockId, Epoch, Migration, Nanos, PAGE_SIZE, PageBitmap, PolicyKind};
 use pagesieve_live::{Answer, Destination, Driver, Observer, Outgoing, TokioClock};
 use pagesieve_recorder::TargetSpec;
-use pagesieve_recorder::live::{Incoming, LiveOptions, LiveTarget, StateLimits};
+use pagesieve_recorder::live::{Incoming, LiveOptions, LiveTarget, Log, StateLimits};
+use pagesieve_traces::{Frame, UnknownReason};
 use rustix::fs::{SeekFrom, seek};
 use support::qemu::{Qemu, can_run_systems};
+use support::slow_disk::{self, SlowDisk};
 use support::{scratch, text, wait_long};
 
 const PAGE: usize = PAGE_SIZE as usize;
@@ -60,34 +64,22 @@ struct Pair {
 }
 
 impl Pair {
-    /// All of the guest's RAM lies below 2 GiB, so the offset in the file is the address in the guest.
-    fn start(class: &str, disk: &str) -> Self {
+    /// All of the guest's RAM lies below 2 GiB, so the offset in the file is the address in the guest. More arguments are for both.
+    fn start(class: &str, disk: &str, more: &[String]) -> Self {
         let (here, there) = (Ram::new("source"), Ram::new("destination"));
         let folder = scratch();
         let file = folder.path().join("disk");
-        let options = |ram: &Ram| {
-            let words = [
-                "--class",
-                class,
-                "--memory",
-                "512M",
-                "--backend",
-                "shm",
-                "--disk",
-                disk,
-                "--disk-file",
-                text(&file),
-                "--mem-path",
-            ];
-            let mut words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-            words.push(text(&ram.0).to_owned());
-            words
+        let arguments = |ram: &Ram, last: &[&str]| -> Vec<String> {
+            let ours = ["--class", class, "--memory", "512M", "--backend", "shm", "--mem-path", text(&ram.0)];
+            let disk = ["--disk", disk, "--disk-file", text(&file), "--"];
+            let words = ours.iter().chain(&disk).copied().chain(more.iter().map(String::as_str)).chain(last.iter().copied());
+            words.map(str::to_owned).collect()
         };
-        let start = |words: Vec<String>, start: fn(&[&str]) -> Qemu| start(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        let source = start(options(&here), Qemu::boot);
-        let mut waiting = options(&there);
-        waiting.extend(["--", "-incoming", "defer"].map(str::to_owned));
-        let destination = start(waiting, Qemu::launch);
+        let words = |arguments: &'_ Vec<String>, start: fn(&[&str]) -> Qemu| {
+            start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let source = words(&arguments(&here, &[]), Qemu::boot);
+        let destination = words(&arguments(&there, &["-incoming", "defer"]), Qemu::launch);
         Self { source, destination, here, there, _disk: folder }
     }
 
@@ -192,19 +184,34 @@ impl Observer for Saboteur {
         }
     }
 
-    fn trouble(&mut self, now: Nanos, what: &str, error: &dyn std::fmt::Display) {
-        eprintln!("{now:?}: failed to {what}: {error}");
+    fn trouble(&mut self, now: Nanos, what: &str, error: &dyn Display) {
+        assert!(self.0.is_some(), "{now:?}: failed to {what}: {error}");
     }
 }
 
-/// Moves the RAM of a guest. With `sabotage` nothing arrives any more once the guest is paused.
-fn move_ram(target: &LiveTarget, log: impl DirtyLog<Error: std::fmt::Display>, there: &Ram, sabotage: bool) -> Report {
-    let mode = Mode::Precopy { bandwidth: None, downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 10 };
+/// What is special about a move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    Nothing,
+    /// Nothing arrives any more once the guest is paused.
+    WireBreaks,
+    /// It is never good enough for the pause, so there are as many rounds as there may be.
+    ManyRounds,
+}
+
+/// Moves the RAM of a guest.
+fn move_ram<L, G>(target: &LiveTarget, log: L, guest: G, there: &Ram, trial: Trial) -> Report
+where
+    L: DirtyLog<Error: Display>,
+    G: PausableGuest<Error: Display>,
+{
+    let downtime_limit = if trial == Trial::ManyRounds { Nanos(0) } else { Mode::DOWNTIME_LIMIT };
+    let mode = Mode::Precopy { bandwidth: None, downtime_limit, max_rounds: 10 };
     let mut config = Config::new(Purpose::Live, PolicyKind::Proven, mode);
     (config.first_epoch, config.unconverged) = (target.first_epoch(), Unconverged::HandOver);
     config.retry_delay = Nanos(Nanos::MILLISECOND.0);
     let mut migration = Migration::new(config, target.slots().clone(), Baseline::Empty).expect("a sound policy");
-    migration.handle_populated(Nanos(0), pagesieve_core::Epoch(target.first_epoch().0 - 1), target.populated());
+    migration.handle_populated(Nanos(0), Epoch(target.first_epoch().0 - 1), target.populated());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let broken = Rc::new(Cell::new(false));
     let (_keep, handover) = tokio::sync::watch::channel(false);
@@ -213,10 +220,10 @@ fn move_ram(target: &LiveTarget, log: impl DirtyLog<Error: std::fmt::Display>, t
             accesses: target.accesses(),
             log,
             memory: target.memory(),
-            guest: target.guest(),
+            guest,
             destination: RamFile::open(there, &broken),
             clock: TokioClock::start(),
-            observer: Saboteur(sabotage.then(|| Rc::clone(&broken))),
+            observer: Saboteur((trial == Trial::WireBreaks).then(|| Rc::clone(&broken))),
             fingerprint: None,
             handover,
         }
@@ -225,14 +232,14 @@ fn move_ram(target: &LiveTarget, log: impl DirtyLog<Error: std::fmt::Display>, t
 }
 
 fn moves(class: &str, disk: &str) {
-    let mut pair = Pair::start(class, disk);
+    let mut pair = Pair::start(class, disk, &[]);
     wait_long("the self-check to begin", || pair.source.self_check() > 2);
     let empty = allocated(&pair.there.0);
     let target = pair.observe();
     eprintln!("{:?}", target.status());
     let mut incoming = Incoming::connect(&pair.destination.socket()).expect("it waits for a guest");
     incoming.check(&target.ram_layout().expect("shared RAM")).expect("the same machine");
-    let report = move_ram(&target, target.log(), &pair.there, false);
+    let report = move_ram(&target, target.log(), target.guest(), &pair.there, Trial::Nothing);
     assert_eq!(report.outcome, Outcome::Completed);
     assert_eq!(pair.source.status(), "postmigrate", "paused, and its devices taken");
     assert_eq!(target.written_since().count(), 0, "nothing is written after the last closing");
@@ -296,21 +303,21 @@ fn a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted() {
         return;
     }
     let _turn = turn();
-    let mut pair = Pair::start("light", "buffered");
+    let mut pair = Pair::start("light", "buffered", &[]);
     let target = pair.observe();
     let counts_on = |pair: &mut Pair, what: &str| {
         assert_eq!(pair.source.status(), "running", "{what}");
         let before = pair.source.self_check();
         wait_long("the guest to count on at the source", || pair.source.self_check() > before + 2);
     };
-    let report = move_ram(&target, target.log(), &pair.there, true);
+    let report = move_ram(&target, target.log(), target.guest(), &pair.there, Trial::WireBreaks);
     assert!(matches!(report.outcome, Outcome::BlockFailed(_)), "{:?}", report.outcome);
     assert!(target.take_device_state().is_none(), "a state of the past is of no use");
     counts_on(&mut pair, "the wire broke while it was paused");
     drop(target);
 
     let target = pair.observe();
-    assert_eq!(move_ram(&target, target.log(), &pair.there, false).outcome, Outcome::Completed);
+    assert_eq!(move_ram(&target, target.log(), target.guest(), &pair.there, Trial::Nothing).outcome, Outcome::Completed);
     assert!(target.take_device_state().is_some());
     assert_eq!(pair.source.status(), "postmigrate");
     target.guest().resume().expect("it is still ours");
@@ -320,4 +327,81 @@ fn a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted() {
     assert_eq!(pair.source.status(), "postmigrate");
     drop(target);
     counts_on(&mut pair, "whoever drops a guest lets it go on");
+}
+
+/// A log that trusts the scan although I/O may be in flight.
+struct Naive {
+    log: Log,
+    scanned: Rc<RefCell<PageBitmap>>,
+}
+
+impl Naive {
+    /// What the frames say without the doubt about I/O in flight.
+    fn listen(scanned: &Rc<RefCell<PageBitmap>>) -> pagesieve_recorder::live::FrameListener {
+        let scanned = Rc::clone(scanned);
+        Box::new(move |frame: &Frame| {
+            let mut log = frame.log.clone();
+            log.unknown.retain(|set| set.reason != UnknownReason::DirectIo);
+            *scanned.borrow_mut() = log.all();
+        })
+    }
+}
+
+impl DirtyLog for Naive {
+    type Error = pagesieve_recorder::live::LiveError;
+
+    fn close(&mut self, epoch: Epoch) -> Result<ClosedEpoch, Self::Error> {
+        let closed = self.log.close(epoch)?;
+        Ok(ClosedEpoch { log: self.scanned.borrow().clone(), ..closed })
+    }
+}
+
+/// Pauses a guest at the end only, by the test's own monitor.
+struct Late<'a>(&'a mut Qemu);
+
+impl PausableGuest for Late<'_> {
+    type Error = Infallible;
+
+    fn pause(&mut self) -> Result<(), Infallible> {
+        self.0.execute("stop", serde_json::json!({}));
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Infallible> {
+        self.0.execute("cont", serde_json::json!({}));
+        Ok(())
+    }
+}
+
+/// The oracle of the other tests can see what it is for: without the stops, what was in flight at a closing is lost.
+#[test]
+fn reads_in_flight_are_lost_without_the_stops_and_not_with_them() {
+    if !can_run_systems("reads_in_flight_are_lost_without_the_stops_and_not_with_them") {
+        return;
+    }
+    let _turn = turn();
+    let data = scratch();
+    let mut pair = Pair::start("idle", "buffered", &slow_disk::drive(&slow_disk::noise(data.path())));
+    let slow = SlowDisk::for_process(pair.source.process.pid(), data.path(), 4);
+
+    let scanned = Rc::default();
+    let spec = TargetSpec::Pid(pair.source.process.pid());
+    let target = LiveTarget::open(&spec, &LiveOptions::default(), Some(Naive::listen(&scanned))).expect("QEMU is a process too");
+    let naive = Naive { log: target.log(), scanned };
+    let report = move_ram(&target, naive, Late(&mut pair.source), &pair.there, Trial::ManyRounds);
+    assert_eq!(report.outcome, Outcome::Completed);
+    let lost = pair.different_pages();
+    eprintln!("without the stops: {} rounds, {lost} pages are not the same", report.rounds);
+    drop(target);
+    pair.source.execute("cont", serde_json::json!({}));
+    match slow {
+        Ok(_) => assert!(lost > 0, "this test shows nothing"),
+        Err(error) => pagesieve_ebpf::testing::skipped("the loss without the stops", &format!("the disk is not slow: {error}")),
+    }
+
+    let target = pair.observe();
+    let report = move_ram(&target, target.log(), target.guest(), &pair.there, Trial::ManyRounds);
+    let different = pair.different_pages();
+    eprintln!("with the stops: {} rounds, {different} pages are not the same", report.rounds);
+    assert_eq!((report.outcome, different, target.written_since().count()), (Outcome::Completed, 0, 0));
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 
 pub mod qemu;
+pub mod slow_disk;
 
 use std::ffi::OsStr;
 use std::fs;
