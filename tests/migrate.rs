@@ -1,4 +1,5 @@
 //! A running guest moves from one QEMU to another on this host: its RAM by the engine, its devices by QEMU.
+#![allow(clippy::print_stderr, reason = "figures of a move, shown with --nocapture")]
 
 mod support;
 
@@ -21,7 +22,7 @@ use pagesieve_core::{Action, BlockId, Epoch, Migration, Nanos, PAGE_SIZE, PageBi
 use pagesieve_live::{Answer, Destination, Driver, Observer, Outgoing, TokioClock};
 use pagesieve_recorder::TargetSpec;
 use pagesieve_recorder::live::{Incoming, LiveOptions, LiveTarget, Log, StateLimits};
-use pagesieve_traces::{Frame, UnknownReason};
+use pagesieve_traces::{Closing, Frame, UnknownReason};
 use rustix::fs::{SeekFrom, seek};
 use support::qemu::{Qemu, can_run_systems};
 use support::slow_disk::{self, SlowDisk};
@@ -83,10 +84,12 @@ impl Pair {
         Self { source, destination, here, there, _disk: folder }
     }
 
+    /// Observes the guest. No epoch may be closed while it runs.
     fn observe(&self) -> LiveTarget {
+        let at_rest = |frame: &Frame| assert_eq!(frame.closing, Closing::Quiescent, "closed while the guest ran");
         let spec = TargetSpec::Guest { qmp: self.source.socket(), pid: None };
         let options = LiveOptions { device_state: Some(StateLimits::default()), ..LiveOptions::default() };
-        LiveTarget::open(&spec, &options, None).expect("a guest with a monitor and shared RAM can be observed")
+        LiveTarget::open(&spec, &options, Some(Box::new(at_rest))).expect("a guest with a monitor and shared RAM can be observed")
     }
 
     /// Pages that are not the same in both.
@@ -236,7 +239,6 @@ fn moves(class: &str, disk: &str) {
     wait_long("the self-check to begin", || pair.source.self_check() > 2);
     let empty = allocated(&pair.there.0);
     let target = pair.observe();
-    eprintln!("{:?}", target.status());
     let mut incoming = Incoming::connect(&pair.destination.socket()).expect("it waits for a guest");
     incoming.check(&target.ram_layout().expect("shared RAM")).expect("the same machine");
     let report = move_ram(&target, target.log(), target.guest(), &pair.there, Trial::Nothing);

@@ -354,6 +354,53 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_is_held_stays_stopped_through_closings() {
+        let (mut guest, said, _dir) = guest(script(&[("query-status", &[RUNNING, PAUSED])]));
+        assert!(guest.hold().unwrap());
+        assert!(guest.stop().unwrap() && guest.is_stopped());
+        guest.resume().unwrap();
+        assert_eq!(all(&said), ["stop"]);
+        guest.release().unwrap();
+        assert_eq!(all(&said), ["cont"]);
+        assert!(guest.hold().unwrap());
+        drop(guest);
+        assert!(all(&said).is_empty(), "someone has stopped it meanwhile, so it is not ours");
+    }
+
+    #[test]
+    fn a_held_guest_goes_on_when_it_is_dropped_but_not_when_it_was_given_away() {
+        let (mut guest, said, _dir) = self::guest(script(&[("query-status", &[RUNNING, PAUSED])]));
+        guest.hold().unwrap();
+        drop(guest);
+        assert_eq!(all(&said), ["stop", "cont"]);
+        let (mut guest, said, _dir) = self::guest(script(&[("query-status", &[RUNNING, PAUSED])]));
+        guest.hold().unwrap();
+        guest.give_away().unwrap();
+        guest.release().unwrap();
+        drop(guest);
+        assert_eq!(all(&said), ["stop"], "neither we nor the guard");
+    }
+
+    #[test]
+    fn a_device_state_is_taken_of_a_held_guest_only() {
+        let (mut guest, _said, _dir) = guest(script(&[]));
+        assert!(matches!(guest.take_device_state(&StateLimits::default()), Err(StateError::NotHeld)));
+        guest.hold().unwrap();
+        let error = guest.take_device_state(&StateLimits::default()).unwrap_err();
+        assert!(matches!(error, StateError::NotPaused { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_guest_whose_devices_were_taken_goes_on_here_until_it_is_given_away() {
+        const MOVED: &str = "{\"return\":{\"running\":false,\"status\":\"postmigrate\"}}";
+        let (mut guest, said, _dir) = guest(script(&[("query-status", &[RUNNING, MOVED])]));
+        guest.hold().unwrap();
+        assert!(matches!(guest.take_device_state(&StateLimits::default()), Err(StateError::PrivateRam { .. })));
+        guest.release().unwrap();
+        assert_eq!(all(&said), ["stop", "cont"]);
+    }
+
+    #[test]
     fn a_guest_that_someone_has_stopped_is_left_so() {
         let (mut guest, said, _dir) = guest(script(&[("query-status", &[PAUSED])]));
         assert!(guest.stop().unwrap() && guest.is_stopped());
