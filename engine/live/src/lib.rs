@@ -13,6 +13,7 @@ pub mod sync;
 
 #[cfg(feature = "vm-memory")]
 pub mod vm_memory;
+pub mod transport;
 pub mod wire;
 pub mod zstd;
 
