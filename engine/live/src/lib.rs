@@ -2,7 +2,7 @@
 //! of [`pagesieve_core::ports`].
 //!
 //! It decides nothing. What to read, send, skip or defer, when to pause and when to give up is up to the engine. [`sync`] brings a
-//! file up to date with it. A transport to other machines and a listening side are not here yet.
+//! file up to date with it, on this machine or over the [`wire`] on another one, where [`serve`] takes it.
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -10,10 +10,9 @@ pub mod destination;
 pub mod driver;
 pub mod serve;
 pub mod sync;
-
+pub mod transport;
 #[cfg(feature = "vm-memory")]
 pub mod vm_memory;
-pub mod transport;
 pub mod wire;
 pub mod zstd;
 

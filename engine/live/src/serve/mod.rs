@@ -2,6 +2,8 @@
 
 pub mod receive;
 pub mod root;
+pub mod session;
 
 pub use receive::Receiver;
 pub use root::{NameError, Root, Spot};
+pub use session::{Ended, serve};

@@ -56,6 +56,12 @@ impl Receiver {
         Ok((Self { place, _spot: spot, name: name.to_owned(), len, codec, block: Vec::new() }, frames))
     }
 
+    /// What the file is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Applies a block; the answer is `Ack` or `Nack`.
     pub fn put(&mut self, put: &Put) -> Frame {
         let answer = self.try_put(put);

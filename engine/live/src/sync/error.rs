@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::remote::RemoteError;
 use pagesieve_core::ConfigError;
 use pagesieve_core::memslot::SlotError;
 
@@ -81,6 +82,12 @@ pub enum SyncError {
     /// The source is too large.
     #[error("sync: {0}")]
     Slots(SlotError),
+    /// The wire has no blocks of this size.
+    #[error("sync to another machine: blocks there have 4 KiB to 1 MiB; choose another --block-size")]
+    BlockSize,
+    /// The destination refuses, or the connection to it broke.
+    #[error("sync to the destination: {0}")]
+    Remote(RemoteError),
     /// A block could not be read or written.
     #[error("{0}")]
     Block(String),

@@ -10,6 +10,7 @@ mod extent;
 mod in_place;
 mod journal;
 mod place;
+mod remote;
 mod replace;
 mod source;
 #[cfg(test)]
@@ -18,18 +19,23 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use pagesieve_core::block::bytes_of;
 use pagesieve_core::summary::{BlockCounts, FilterStats, Schema, share};
 use pagesieve_core::{
-    Action, Backing, Baseline, Config, Gfn, Hva, MemSlot, MemSlots, Migration, Mode, Nanos, Outcome, PAGE_SIZE, PolicyKind,
-    Purpose, Report, delta,
+    Action, Backing, Baseline, BlockSummary, Config, Gfn, Hva, MemSlot, MemSlots, Migration, Mode, Nanos, Outcome, PAGE_SIZE,
+    PolicyKind, Purpose, Report, delta,
 };
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::TokioClock;
+use crate::destination::Destination;
 use crate::driver::{Driver, NoEvents, Observer, RunError};
+use crate::transport::Session;
+use crate::wire::{Frame, MAX_BLOCK_PAGES, Name, Open, What};
 pub use error::SyncError;
 pub(crate) use place::Place;
+use remote::Remote;
 use source::Source;
 
 /// How to sync. The defaults are the seed's.
@@ -80,6 +86,8 @@ pub struct SyncStats {
     pub blocks: BlockCounts,
     /// Bytes of the blocks that were written to the destination.
     pub bytes_written: u64,
+    /// Bytes of blocks on the wire, after encoding; `None` if the destination is on this machine.
+    pub bytes_wire: Option<u64>,
     /// What the page filter skipped before it was read.
     pub filter: FilterStats,
     /// Why the filter had no events, if it had none.
@@ -127,39 +135,80 @@ pub async fn sync_file(
     let slots = slots(source.len())?;
     let baseline = if place.is_empty() { Baseline::Empty } else { Baseline::Fingerprints };
     let mut migration = Migration::new(engine_config(config), slots, baseline).map_err(SyncError::Config)?;
-    let mut resumed = 0;
     if baseline == Baseline::Fingerprints {
         let summaries = place.baseline(migration.blocks(), config.hash_workers.max(1))?;
-        resumed = place.resumed();
         for (index, summary) in (0..).zip(&summaries) {
             migration.handle_baseline(migration.blocks().id(index), summary);
         }
     }
-    let rolled_back = place.rolled_back();
+    let (resumed, rolled_back) = (place.resumed(), place.rolled_back());
     let report = turn(&mut migration, &source, &mut place, listener).await?;
     source.check_unchanged()?;
     place.finish()?;
     let digest = if config.verify { Some(place.verify(&source)?) } else { None };
-    let skip_percent = share(report.skipped_unread, report.blocks.total) * 100.0;
-    Ok(SyncStats {
+    let stats = stats(&source, config, &report, baseline, began);
+    Ok(SyncStats { blocks_resumed: resumed, rolled_back, digest, ..stats })
+}
+
+/// Makes the destination of a session hold what `source` holds, under this name.
+///
+/// # Errors
+/// See [`SyncError`]. The destination then still has what it had before; what arrived is used by the next sync.
+pub async fn sync_remote(
+    source: &Path,
+    name: Name,
+    session: Session,
+    config: &SyncConfig,
+    listener: &mut dyn SyncListener,
+) -> Result<SyncStats, SyncError> {
+    let began = Instant::now();
+    let source = Source::open(source)?;
+    let slots = slots(source.len())?;
+    let block_size = u32::try_from(config.block_size).ok().filter(|size| size.div_ceil(4096) <= MAX_BLOCK_PAGES);
+    let block_size = block_size.ok_or(SyncError::BlockSize)?;
+    let mut remote = Remote::start(session);
+    let what = What::File { bytes: source.len() };
+    remote.say(Frame::Open(Open { name, what, block_size, want_baseline: true, resume: None })).await;
+    let held = remote.opened().await?;
+    let baseline = if held.is_some() { Baseline::Fingerprints } else { Baseline::Empty };
+    let mut migration = Migration::new(engine_config(config), slots, baseline).map_err(SyncError::Config)?;
+    for (index, fingerprint) in (0..migration.blocks().count()).zip(held.unwrap_or_default()) {
+        let block = migration.blocks().id(index);
+        let raw_len = bytes_of(&migration.blocks().pages(block));
+        // Its own fingerprint is that of zeros, which no block has that is not zero.
+        let summary = BlockSummary { zero: fingerprint.is_none(), fingerprint, raw_len, wire_len: raw_len };
+        migration.handle_baseline(block, &summary);
+    }
+    let report = turn(&mut migration, &source, &mut remote, listener).await?;
+    let digest = config.verify.then(|| source.digest()).transpose()?;
+    source.check_unchanged()?;
+    remote.say(Frame::Commit { length: source.len(), digest }).await;
+    remote.committed().await?;
+    let stats = stats(&source, config, &report, baseline, began);
+    Ok(SyncStats { bytes_wire: Some(report.bytes_wire), digest: digest.map(place::hex), ..stats })
+}
+
+fn stats(source: &Source, config: &SyncConfig, report: &Report, baseline: Baseline, began: Instant) -> SyncStats {
+    SyncStats {
         schema: Schema { name: "pagesieve.sync".to_owned(), version: "1.0".to_owned() },
         bytes: source.len(),
         block_size: config.block_size,
         blocks: report.blocks,
         bytes_written: report.bytes_sent,
+        bytes_wire: None,
         filter: FilterStats {
             ebpf_enabled: false,
             blocks_skipped: report.skipped_unread,
             bytes_skipped: report.bytes_skipped_unread,
-            skip_percent,
+            skip_percent: share(report.skipped_unread, report.blocks.total) * 100.0,
         },
         filter_reason: Some("nothing tracks the writes into a plain file".to_owned()),
         baseline: if baseline == Baseline::Empty { "empty" } else { "fingerprints" },
-        blocks_resumed: resumed,
-        rolled_back,
-        digest,
+        blocks_resumed: 0,
+        rolled_back: false,
+        digest: None,
         seconds: began.elapsed().as_secs_f64(),
-    })
+    }
 }
 
 fn engine_config(config: &SyncConfig) -> Config {
@@ -175,7 +224,7 @@ fn engine_config(config: &SyncConfig) -> Config {
 async fn turn(
     migration: &mut Migration,
     source: &Source,
-    place: &mut Place,
+    destination: impl Destination,
     listener: &mut dyn SyncListener,
 ) -> Result<Report, SyncError> {
     let (_sender, handover) = watch::channel(true);
@@ -184,7 +233,7 @@ async fn turn(
         log: source,
         memory: source,
         guest: source,
-        destination: place,
+        destination,
         clock: TokioClock::start(),
         observer: Watch { done: 0, all: u64::from(migration.blocks().count()), listener, trouble: None },
         fingerprint: Some(delta::fingerprint),

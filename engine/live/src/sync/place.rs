@@ -169,7 +169,8 @@ fn refuse_same(path: &Path, source: &Source) -> Result<(), SyncError> {
     if same { Err(SyncError::Same { path: path.to_owned() }) } else { Ok(()) }
 }
 
-fn hex(digest: [u8; 32]) -> String {
+/// In hexadecimal.
+pub(super) fn hex(digest: [u8; 32]) -> String {
     blake3::Hash::from_bytes(digest).to_hex().to_string()
 }
 

@@ -29,6 +29,9 @@ use std::time::Duration;
 
 use crate::wire::{Token, Version};
 
+/// How often a side that has nothing to say shows that it is there: a third of the default of [`Timeouts::idle`].
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 /// How long to wait for the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {

@@ -1,0 +1,131 @@
+//! One session at the destination: frames from its streams, answers back on the stream on which the question came.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at};
+
+use super::receive::Receiver;
+use super::root::Root;
+use crate::sync::SyncConfig;
+use crate::transport::{Connection, FrameReader, FrameWriter, KEEP_ALIVE, Session, TransportError};
+use crate::wire::{Failure, Fault, Frame, Text, Token};
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The file is complete.
+    Committed {
+        /// Its name.
+        name: String,
+        /// Its length in bytes.
+        bytes: u64,
+    },
+    /// It was not, or not asked for. What arrived is kept for the next session.
+    Left,
+}
+
+/// Serves a session until its client leaves.
+///
+/// # Errors
+/// A stream broke, or what came on it is no frame.
+pub async fn serve(session: Session, root: Arc<Root>, config: SyncConfig) -> Result<Ended, TransportError> {
+    let shared = Arc::new(Shared { root, config, token: session.token, receiver: Mutex::new(None) });
+    let mut tasks = JoinSet::new();
+    for connection in session.streams {
+        tasks.spawn(stream(connection, shared.clone()));
+    }
+    let mut ended = Ended::Left;
+    while let Some(done) = tasks.join_next().await {
+        // One stream that breaks ends the session: its blocks are missing.
+        match done.map_err(|error| TransportError::Io(error.into()))?? {
+            Ended::Left => {}
+            committed => ended = committed,
+        }
+    }
+    Ok(ended)
+}
+
+struct Shared {
+    root: Arc<Root>,
+    config: SyncConfig,
+    token: Token,
+    receiver: Mutex<Option<Receiver>>,
+}
+
+/// Answers the frames of one stream until it is closed.
+async fn stream(connection: Connection, shared: Arc<Shared>) -> Result<Ended, TransportError> {
+    let (mut reader, mut writer) = connection.split();
+    let mut ended = Ended::Left;
+    while let Some(frame) = next(&mut reader, &mut writer).await? {
+        let shared = shared.clone();
+        // Disks block; the runtime must not.
+        let mut work = tokio::task::spawn_blocking(move || shared.answer(frame));
+        let mut alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                // To read what is held of a large file takes longer than anyone waits for a word.
+                _ = alive.tick() => {
+                    writer.write(&Frame::Ping(0)).await?;
+                    writer.flush().await?;
+                }
+            }
+        };
+        let (answers, committed) = done.map_err(|error| TransportError::Io(error.into()))?;
+        for answer in &answers {
+            writer.write(answer).await?;
+        }
+        if let Some(committed) = committed {
+            ended = committed;
+        }
+    }
+    writer.close().await?;
+    Ok(ended)
+}
+
+/// The next frame. What was answered goes out before anything is waited for.
+async fn next(reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<Option<Frame>, TransportError> {
+    writer.flush().await?;
+    reader.read().await
+}
+
+impl Shared {
+    fn answer(&self, frame: Frame) -> (Vec<Frame>, Option<Ended>) {
+        let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_open = |sequence| Frame::Nack { sequence, code: Fault::NotOpen, text: Text::new("nothing is open") };
+        let answer = match (frame, &mut *receiver) {
+            (Frame::Open(open), slot @ None) => match Receiver::open(&self.root, &open, self.token, &self.config) {
+                Ok((opened, frames)) => {
+                    *slot = Some(opened);
+                    return (frames, None);
+                }
+                Err(failed) => failed,
+            },
+            (Frame::Put(put), Some(receiver)) => receiver.put(&put),
+            (Frame::Put(put), None) => not_open(put.sequence),
+            (Frame::Zero { sequence, span }, Some(receiver)) => receiver.zero(sequence, span),
+            (Frame::Zero { sequence, .. }, None) => not_open(sequence),
+            (Frame::Commit { length, digest }, slot @ Some(_)) => return commit(slot, length, digest),
+            (Frame::Abort { .. }, slot) => {
+                *slot = None;
+                return (Vec::new(), None);
+            }
+            (Frame::Ping(number), _) => Frame::Pong(number),
+            (Frame::Pong(_), _) => return (Vec::new(), None),
+            (other, _) => Frame::Failed {
+                code: Failure::Protocol,
+                text: Text::new(format_args!("{} makes no sense at this point of a session", other.kind())),
+            },
+        };
+        (vec![answer], None)
+    }
+}
+
+fn commit(slot: &mut Option<Receiver>, length: u64, digest: Option<[u8; 32]>) -> (Vec<Frame>, Option<Ended>) {
+    let Some(mut receiver) = slot.take() else { return (Vec::new(), None) };
+    let answer = receiver.commit(length, digest);
+    let done =
+        matches!(answer, Frame::Committed { .. }).then(|| Ended::Committed { name: receiver.name().to_owned(), bytes: length });
+    (vec![answer], done)
+}

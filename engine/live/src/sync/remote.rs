@@ -1,0 +1,269 @@
+//! A destination on another machine: blocks are encoded and sent by one task for each stream, and answered by acknowledgements.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pagesieve_core::{BlockId, Fingerprint, delta};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::interval;
+
+use super::SyncError;
+use crate::destination::{Answer, Destination, Outgoing};
+use crate::transport::{FrameReader, FrameWriter, KEEP_ALIVE, Session};
+use crate::wire::{Frame, Held, Put, Span, Text};
+use crate::zstd::Zstd;
+
+/// Blocks that wait for a stream's task. More would only be memory: the task encodes one at a time.
+const QUEUE: usize = 4;
+
+/// Why a block did not arrive.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RemoteError(pub Text);
+
+/// What a stream's task is to send.
+enum Job {
+    Put { sequence: u64, span: Span, bytes: Vec<u8>, fingerprint: Option<Fingerprint> },
+    Frame(Frame),
+}
+
+/// Blocks that were given to a stream and not answered, with their bytes on the wire as soon as these are known.
+type OnWay = Arc<Mutex<HashMap<u64, (BlockId, u64)>>>;
+
+/// The streams of a session.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    jobs: Vec<mpsc::Sender<Job>>,
+    answers: mpsc::UnboundedReceiver<Result<Frame, Text>>,
+    on_way: OnWay,
+    /// Answers to blocks that nobody has fetched yet.
+    ready: VecDeque<Answer<RemoteError>>,
+    /// Why the session is over, if it is.
+    broken: Option<Text>,
+    next: u64,
+    _tasks: JoinSet<()>,
+}
+
+impl Remote {
+    /// Starts the tasks of a session.
+    pub(crate) fn start(session: Session) -> Self {
+        let (to_us, answers) = mpsc::unbounded_channel();
+        let on_way = OnWay::default();
+        let mut tasks = JoinSet::new();
+        let jobs = session.streams.into_iter().map(|connection| {
+            let (reader, writer) = connection.split();
+            let (jobs, queue) = mpsc::channel(QUEUE);
+            tasks.spawn(read(reader, to_us.clone()));
+            tasks.spawn(write(writer, queue, on_way.clone(), to_us.clone()));
+            jobs
+        });
+        Self { jobs: jobs.collect(), answers, on_way, ready: VecDeque::new(), broken: None, next: 0, _tasks: tasks }
+    }
+
+    /// Sends a frame of control.
+    pub(crate) async fn say(&mut self, frame: Frame) {
+        // A stream that is gone has told why, and that is read next.
+        let _ = self.jobs[0].send(Job::Frame(frame)).await;
+    }
+
+    /// The next frame of control.
+    pub(crate) async fn hear(&mut self) -> Result<Frame, RemoteError> {
+        loop {
+            if let Some(why) = &self.broken {
+                return Err(RemoteError(why.clone()));
+            }
+            let answer = self.answers.recv().await;
+            if let Some(frame) = self.sort(answer) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// What the destination holds, once it has opened what was asked for: the fingerprints of its blocks, `None` for zeros. `None` if
+    /// it holds nothing.
+    pub(super) async fn opened(&mut self) -> Result<Option<Vec<Option<Fingerprint>>>, SyncError> {
+        let blocks = match self.hear().await.map_err(SyncError::Remote)? {
+            Frame::Opened { held: Held::Empty, .. } => return Ok(None),
+            Frame::Opened { held: Held::Fingerprints, blocks, .. } => blocks,
+            other => return Err(unexpected(&other)),
+        };
+        let mut held = Vec::new();
+        while (held.len() as u64) < blocks {
+            match self.hear().await.map_err(SyncError::Remote)? {
+                Frame::Fingerprints { first, blocks } if first == held.len() as u64 => held.extend(blocks),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(Some(held))
+    }
+
+    /// Waits until the destination has everything on disk.
+    pub(super) async fn committed(&mut self) -> Result<(), SyncError> {
+        match self.hear().await.map_err(SyncError::Remote)? {
+            Frame::Committed { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Keeps answers to blocks, and returns other frames.
+    fn sort(&mut self, answer: Option<Result<Frame, Text>>) -> Option<Frame> {
+        match answer {
+            Some(Ok(Frame::Ack { sequences })) => sequences.into_iter().for_each(|sequence| self.answered(sequence, None)),
+            Some(Ok(Frame::Nack { sequence, text, .. })) => self.answered(sequence, Some(text)),
+            Some(Ok(Frame::Failed { text, .. })) => self.break_off(text),
+            Some(Ok(Frame::Ping(number))) => {
+                // If the queue is full, what is in it says as much.
+                let _ = self.jobs[0].try_send(Job::Frame(Frame::Pong(number)));
+            }
+            Some(Ok(Frame::Pong(_))) => {}
+            Some(Ok(frame)) => return Some(frame),
+            Some(Err(why)) => self.break_off(why),
+            None => self.break_off(Text::new("the connection is closed")),
+        }
+        None
+    }
+
+    fn answered(&mut self, sequence: u64, error: Option<Text>) {
+        // An answer to what was never asked is of no meaning.
+        if let Some((block, bytes)) = lock(&self.on_way).remove(&sequence) {
+            let result = error.map_or(Ok(bytes), |text| Err(RemoteError(text)));
+            self.ready.push_back(Answer { block, result });
+        }
+    }
+
+    /// Nothing that is on its way will be answered any more.
+    fn break_off(&mut self, why: Text) {
+        let lost: Vec<_> = lock(&self.on_way).drain().collect();
+        for (_, (block, _)) in lost {
+            self.ready.push_back(Answer { block, result: Err(RemoteError(why.clone())) });
+        }
+        self.broken.get_or_insert(why);
+    }
+
+    async fn send(&mut self, block: BlockId, job: impl FnOnce(u64) -> Job) {
+        let sequence = self.next;
+        self.next += 1;
+        lock(&self.on_way).insert(sequence, (block, 0));
+        let stream = sequence as usize % self.jobs.len();
+        let given = match &self.broken {
+            Some(_) => false,
+            None => self.jobs[stream].send(job(sequence)).await.is_ok(),
+        };
+        if !given {
+            let why = self.broken.clone().unwrap_or_else(|| Text::new("the connection is closed"));
+            self.answered(sequence, Some(why));
+        }
+    }
+}
+
+fn unexpected(frame: &Frame) -> SyncError {
+    let text = format_args!("it answered with {}, which makes no sense; use the same version on both sides", frame.kind());
+    SyncError::Remote(RemoteError(Text::new(text)))
+}
+
+fn lock(on_way: &OnWay) -> std::sync::MutexGuard<'_, HashMap<u64, (BlockId, u64)>> {
+    on_way.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands on what comes in.
+async fn read(mut reader: FrameReader, to: mpsc::UnboundedSender<Result<Frame, Text>>) {
+    loop {
+        let next = match reader.read().await {
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => Err(Text::new("the destination has closed the connection; see what it says, then try again")),
+            Err(error) => Err(Text::new(error)),
+        };
+        let over = next.is_err();
+        if to.send(next).is_err() || over {
+            return;
+        }
+    }
+}
+
+/// Encodes and sends what is asked for.
+async fn write(
+    mut writer: FrameWriter,
+    mut jobs: mpsc::Receiver<Job>,
+    on_way: OnWay,
+    to: mpsc::UnboundedSender<Result<Frame, Text>>,
+) {
+    let told = |error: &dyn std::fmt::Display| {
+        let _ = to.send(Err(Text::new(error)));
+    };
+    let mut codec = match Zstd::new(Zstd::DEFAULT_LEVEL) {
+        Ok(codec) => codec,
+        Err(error) => return told(&error),
+    };
+    let mut alive = interval(KEEP_ALIVE);
+    loop {
+        let job = tokio::select! {
+            job = jobs.recv() => job,
+            _ = alive.tick() => Some(Job::Frame(Frame::Ping(0))),
+        };
+        let frame = match job {
+            None => break,
+            Some(Job::Frame(frame)) => frame,
+            Some(Job::Put { sequence, span, bytes, fingerprint }) => {
+                encode(sequence, span, &bytes, fingerprint, &mut codec, &on_way)
+            }
+        };
+        let sent = writer.write(&frame).await;
+        // What waits for nobody goes out at once: the answer to it may be what everyone waits for.
+        let sent = if sent.is_ok() && jobs.is_empty() { writer.flush().await } else { sent };
+        if let Err(error) = sent {
+            return told(&error);
+        }
+    }
+    let _ = writer.close().await;
+}
+
+fn encode(sequence: u64, span: Span, bytes: &[u8], fingerprint: Option<Fingerprint>, codec: &mut Zstd, on_way: &OnWay) -> Frame {
+    let mut encoded = Vec::new();
+    delta::encode_block(bytes, None, codec, &mut encoded);
+    if let Some((_, wire)) = lock(on_way).get_mut(&sequence) {
+        *wire = encoded.len() as u64;
+    }
+    let fingerprint = fingerprint.unwrap_or_else(|| delta::fingerprint(bytes));
+    Frame::Put(Put { sequence, span, fingerprint, based: false, encoded })
+}
+
+fn span(pages: &Range<u64>) -> Span {
+    Span { first: pages.start, pages: u32::try_from(pages.end - pages.start).unwrap_or(u32::MAX) }
+}
+
+impl Destination for &mut Remote {
+    type Error = RemoteError;
+
+    async fn put(&mut self, out: Outgoing<'_>) {
+        let (span, bytes, fingerprint) = (span(&out.pages), out.bytes.to_vec(), out.fingerprint);
+        self.send(out.block, |sequence| Job::Put { sequence, span, bytes, fingerprint }).await;
+    }
+
+    async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
+        let span = span(&pages);
+        self.send(block, |sequence| Job::Frame(Frame::Zero { sequence, span })).await;
+    }
+
+    fn try_answer(&mut self) -> Option<Answer<RemoteError>> {
+        while let Ok(answer) = self.answers.try_recv() {
+            // Between two frames of control nothing else than answers to blocks is of meaning.
+            let _ = self.sort(Some(answer));
+        }
+        self.ready.pop_front()
+    }
+
+    async fn answer(&mut self) -> Answer<RemoteError> {
+        loop {
+            if let Some(answer) = self.ready.pop_front() {
+                return answer;
+            }
+            if self.broken.is_some() {
+                return std::future::pending().await;
+            }
+            let answer = self.answers.recv().await;
+            let _ = self.sort(answer);
+        }
+    }
+}
