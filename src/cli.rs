@@ -38,6 +38,8 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Trace(Trace),
     Sync(Sync),
+    Serve(Serve),
+    Keys(Keys),
     Synth(Synth),
     Workload(Workload),
     Doctor(Doctor),
@@ -403,18 +405,22 @@ Examples:
   pagesieve sync disk.img /backup/disk.img
   pagesieve sync --in-place --verify disk.img copy.img
   pagesieve sync --journal /var/tmp/sdb.journal disk.img /dev/sdb
+  pagesieve sync --keys keys/web1 --streams 4 disk.img backup1.example:7447/web1/disk.img
 
 Nothing is taken for equal without proof: what the destination holds is read and fingerprinted first. Holes of the source are not
 read, and stay holes.
 
 A file is made anew beside the old one and takes its name at the end. A sync that was cut off leaves that file, and the next one
 goes on with it. With --in-place, and for devices, what is overwritten is kept in a journal; after a cut the next sync first takes
-the changes back.")]
+the changes back.
+
+HOST:PORT and HOST:PORT/NAME are destinations where `pagesieve serve` listens. Blocks travel compressed, and by mutual TLS unless the
+host is this machine. A file whose name looks like that is written as ./NAME.")]
 pub(crate) struct Sync {
     /// File or block device to read
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
-    /// File, folder or block device to write; a folder gets a file of the source's name
+    /// File, folder or block device to write; a folder gets a file of the source's name. Or HOST:PORT[/NAME]
     #[arg(value_name = "DST")]
     pub(crate) destination: PathBuf,
     /// Unit of comparison and transfer: a power of two
@@ -432,6 +438,14 @@ pub(crate) struct Sync {
     /// Read both sides again at the end and compare their digests
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Connections to another machine, 1 to 8
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) streams: u8,
+    /// Most bytes per second to another machine, such as 100Mbit
+    #[arg(long, value_name = "RATE", value_parser = units::bandwidth)]
+    pub(crate) bandwidth_limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) security: Security,
     /// Attempts to write a block
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) attempts: u32,
@@ -441,6 +455,74 @@ pub(crate) struct Sync {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How a connection is protected.
+#[derive(Args)]
+pub(crate) struct Security {
+    /// TLS: auto (unless both ends are on this machine), on, or off (whoever is on the network can read and change everything)
+    #[arg(long, default_value = "auto", value_name = "WHEN")]
+    pub(crate) tls: Tls,
+    /// Certificate of this side, as `pagesieve keys` made it: DIR/NAME.pem, DIR/NAME.key and DIR/ca.pem
+    #[arg(long, value_name = "DIR/NAME")]
+    pub(crate) keys: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Tls {
+    Auto,
+    On,
+    Off,
+}
+
+/// Take files from other machines, and write them below one folder only
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve serve --listen 127.0.0.1:7447 --dir /backup
+  pagesieve serve --listen 0.0.0.0:7447 --dir /backup --keys keys/backup1
+
+Who may connect: whoever has a certificate of the same CA. On a loopback address, everybody on this machine.
+Names that a client sends cannot lead out of the folder, not even by a symbolic link in it.")]
+pub(crate) struct Serve {
+    /// Address to listen on; with port 0 the system chooses one. The address is printed
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Folder to write below
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) security: Security,
+    /// Threads that make the fingerprints of a file
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) hash_workers: u16,
+    /// End after the first session
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Make the certificates that `sync` and `serve` show each other
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve keys keys/backup1 backup1.example 192.0.2.7
+  pagesieve keys keys/web1 web1.example
+
+The first certificate in a folder makes a CA there as well: ca.pem, which both sides need, and ca.key, which is needed only here to
+make more certificates. Copy NAME.pem, NAME.key and ca.pem to the machine of that name.")]
+pub(crate) struct Keys {
+    /// Folder and name of the certificate
+    #[arg(value_name = "DIR/NAME")]
+    pub(crate) path: PathBuf,
+    /// Names and addresses by which the machine is connected to
+    #[arg(required = true, value_name = "HOST")]
+    pub(crate) hosts: Vec<String>,
+    /// Days for which the certificate is good
+    #[arg(long, default_value_t = 3650)]
+    pub(crate) days: u32,
+    /// Replace the certificate if it exists; the CA stays
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Make a synthetic trace: seeded, of any length, from no machine

@@ -2,9 +2,12 @@
 
 mod demo;
 mod doctor;
+mod keys;
+mod network;
 mod record;
 mod replay;
 mod report;
+mod serve;
 mod sweep;
 mod sync;
 mod synth;
@@ -33,6 +36,8 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Report(options) => report::run(&options)?,
         Verb::Trace(verb) => return trace::run(&verb),
         Verb::Sync(options) => sync::run(&options)?,
+        Verb::Serve(options) => serve::run(&options)?,
+        Verb::Keys(options) => keys::run(&options)?,
         Verb::Synth(options) => synth::run(&options)?,
         Verb::Workload(options) => workload::run(&options)?,
         Verb::Doctor(options) => doctor::run(&options)?,

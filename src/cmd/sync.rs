@@ -1,12 +1,17 @@
 //! `pagesieve sync`.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::Nanos;
-use pagesieve_live::sync::{SyncConfig, SyncListener, SyncStats, sync_file};
+use pagesieve_live::sync::{SyncConfig, SyncListener, SyncStats, sync_file, sync_remote};
+use pagesieve_live::transport::{Connector, Limiter, Timeouts};
+use pagesieve_live::wire::Name;
 
+use super::network;
 use crate::cli::Sync;
 use crate::{output, units};
 
@@ -20,12 +25,35 @@ pub(crate) fn run(options: &Sync) -> anyhow::Result<()> {
         attempts: options.attempts,
         retry_delay: Nanos(u64::try_from(options.retry_delay.as_nanos()).unwrap_or(u64::MAX)),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let mut bar = Bar::new();
-    let done = runtime.block_on(sync_file(&options.source, &options.destination, &config, &mut bar));
+    let done = runtime.block_on(sync(options, &config, &mut bar));
     bar.0.finish_and_clear();
     let done = done?;
     if options.json { output::json(&done) } else { output::line(text(options, &done)) }
+}
+
+async fn sync(options: &Sync, config: &SyncConfig, bar: &mut Bar) -> anyhow::Result<SyncStats> {
+    let Some(there) = network::address(&options.destination)? else {
+        return Ok(sync_file(&options.source, &options.destination, config, bar).await?);
+    };
+    if config.in_place || config.journal.is_some() {
+        bail!("sync to another machine: --in-place and --journal are for destinations on this one; leave them out");
+    }
+    let name = match &there.name {
+        Some(name) => name.clone(),
+        None => {
+            let name = options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Name::new(name.clone()).with_context(|| format!("name the file at the destination: {name:?}"))?
+        }
+    };
+    let connector = Connector {
+        security: network::client(&options.security, there.is_loopback())?,
+        timeouts: Timeouts::default(),
+        limiter: options.bandwidth_limit.and_then(NonZeroU64::new).map(|rate| Arc::new(Limiter::new(rate))),
+    };
+    let session = connector.connect(&there.host, there.port, options.streams).await?;
+    Ok(sync_remote(&options.source, name, session, config, bar).await?)
 }
 
 fn text(options: &Sync, done: &SyncStats) -> String {
@@ -45,6 +73,9 @@ fn text(options: &Sync, done: &SyncStats) -> String {
             skipped.same_content, skipped.zero, skipped.unpopulated, skipped.unchanged, done.filter.blocks_skipped
         ),
     ];
+    if let Some(wire) = done.bytes_wire {
+        lines.push(format!("  wire      {}", units::show_bytes(wire)));
+    }
     if done.rolled_back {
         lines.push("  journal   the changes of a sync that was cut off were taken back first".to_owned());
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pagesieve_core::{BlockId, Fingerprint, delta};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{Instant, interval_at};
 
 use super::SyncError;
 use crate::destination::{Answer, Destination, Outgoing};
@@ -196,7 +196,7 @@ async fn write(
         Ok(codec) => codec,
         Err(error) => return told(&error),
     };
-    let mut alive = interval(KEEP_ALIVE);
+    let mut alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     loop {
         let job = tokio::select! {
             job = jobs.recv() => job,

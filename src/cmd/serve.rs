@@ -1,0 +1,59 @@
+//! `pagesieve serve`.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use pagesieve_live::serve::{Ended, Root, serve};
+use pagesieve_live::sync::SyncConfig;
+use pagesieve_live::transport::{Listener, ListenerLimits, Session, Timeouts, TransportError, Trouble};
+
+use super::network;
+use crate::cli::Serve;
+use crate::{output, units};
+
+pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(listen(options))
+}
+
+async fn listen(options: &Serve) -> anyhow::Result<()> {
+    let root = Root::open(&options.dir).with_context(|| format!("open the folder {}", options.dir.display()))?;
+    let security = network::server(&options.security, options.listen.ip().is_loopback())?;
+    let mut listener = Listener::bind(options.listen, security, Timeouts::default(), ListenerLimits::default()).await?;
+    output::line(format_args!("listening on {}", listener.address()?))?;
+    let (root, config) = (Arc::new(root), SyncConfig { hash_workers: options.hash_workers.into(), ..SyncConfig::default() });
+    loop {
+        let session = listener.accept(say_trouble).await;
+        let peer = session.streams.first().map(|stream| stream.peer.to_string()).unwrap_or_default();
+        let work = attend(session, peer, root.clone(), config.clone());
+        if options.once {
+            return work.await;
+        }
+        tokio::spawn(async {
+            // It has said so; the others go on.
+            let _ = work.await;
+        });
+    }
+}
+
+async fn attend(session: Session, peer: String, root: Arc<Root>, config: SyncConfig) -> anyhow::Result<()> {
+    match serve(session, root, config).await {
+        Ok(Ended::Committed { name, bytes }) => output::line(format_args!("{peer}: {name}, {}", units::show_bytes(bytes))),
+        Ok(Ended::Left) => {
+            output::note(format_args!("{peer} left before its file was complete; what arrived is kept for its next try"));
+            Ok(())
+        }
+        Err(error) => {
+            output::note(format_args!("{peer}: failed to {error}"));
+            Err(error.into())
+        }
+    }
+}
+
+fn say_trouble(trouble: Trouble) {
+    let peer = trouble.peer.map_or_else(String::new, |peer| format!("{peer}: "));
+    // Somebody who only looked whether the port is open.
+    if !matches!(trouble.error, TransportError::Closed) {
+        output::note(format_args!("{peer}failed to {}", trouble.error));
+    }
+}
