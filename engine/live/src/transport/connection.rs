@@ -1,6 +1,7 @@
 //! One stream of a session.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +116,10 @@ impl FrameReader {
                     self.received += length as u64;
                     self.decoder.feed(&self.buffer[..length]);
                 }
+                // TLS that ends without saying so: even between two frames, nobody knows whether more was sent.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(TransportError::Cut(self.decoder.partial()));
+                }
                 Err(error) => return Err(TransportError::from_stream(error, self.peer)),
             }
         }
@@ -208,7 +213,7 @@ impl FrameWriter {
         while self.done < end {
             let write = timeout(self.idle, self.inner.write(&self.buffer[self.done..end])).await;
             match write.map_err(|_| TransportError::Stuck(self.idle))? {
-                Ok(0) => return Err(TransportError::Io(std::io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(TransportError::Io(ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     self.done += written;
                     self.sent += written as u64;

@@ -3,8 +3,8 @@
 use pagesieve_core::Fingerprint;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use super::{LONG, SHORT};
-use crate::transport::{FrameReader, FrameWriter, TransportError};
+use super::{LONG, SHORT, listen_plain, meet, plain};
+use crate::transport::{FrameReader, FrameWriter, Session, TransportError};
 use crate::wire::{Frame, Kind, MAX_BODY, Put, Side, Span, WireError};
 
 fn put(bytes: usize) -> Frame {
@@ -44,6 +44,42 @@ async fn a_cut_at_each_byte_is_told() {
     }
     let error = read_all(&bytes[..first.len() + 50]).await.unwrap_err().to_string();
     assert!(error.contains("frame 1 (Put) at byte 17, after 50 bytes"), "{error}");
+}
+
+/// Sends until the sockets are full, closes, and gives what the other end makes of it. Whether a whole frame went out last.
+async fn cut(mut near: Session, mut far: Session) -> (bool, Result<(), TransportError>) {
+    let frame = put(1 << 20);
+    let writer = &mut near.streams[0].writer;
+    loop {
+        tokio::select! {
+            biased;
+            written = writer.write(&frame) => written.unwrap(),
+            () = std::future::ready(()) => break,
+        }
+    }
+    let whole = writer.sent().is_multiple_of(bytes_of(&frame).len() as u64);
+    drop(near);
+    loop {
+        match far.streams[0].reader.read().await {
+            Ok(Some(read)) => assert!(read == frame),
+            Ok(None) => return (whole, Ok(())),
+            Err(error) => return (whole, Err(error)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_between_sockets_is_told() {
+    let (mut listener, _) = listen_plain().await;
+    let (near, far) = meet(&mut listener, &plain(), "127.0.0.1", 1).await;
+    let (whole, result) = cut(near, far).await;
+    assert_eq!(whole, result.is_ok());
+    assert!(matches!(result, Ok(()) | Err(TransportError::Cut(_))), "{result:?}");
+    let keys = super::tls::keys();
+    let mut listener = super::tls::listener(keys.path(), "server").await;
+    let (near, far) = meet(&mut listener, &super::tls::client(keys.path(), "client"), "127.0.0.1", 1).await;
+    let (_, result) = cut(near, far).await;
+    assert!(matches!(result, Err(TransportError::Cut(_))), "{result:?}");
 }
 
 #[tokio::test]

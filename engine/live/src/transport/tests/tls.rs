@@ -13,7 +13,7 @@ use crate::transport::{ClientSecurity, ClientTls, Connector, Listener, ListenerL
 const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// A directory with a CA and certificates `server` and `client`.
-fn keys() -> TempDir {
+pub(super) fn keys() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     make_ca(directory.path(), 30, false).unwrap();
     host(directory.path(), "server", &HERE, 30);
@@ -26,12 +26,12 @@ fn host(directory: &Path, name: &str, hosts: &[&str], days: u32) {
     make_host(directory, name, &hosts, days, true).unwrap();
 }
 
-async fn listener(directory: &Path, name: &str) -> Listener {
+pub(super) async fn listener(directory: &Path, name: &str) -> Listener {
     let tls = TlsFiles::in_directory(directory, name).server().unwrap();
     listen(ServerSecurity::Tls(tls), LONG, ListenerLimits::default()).await.0
 }
 
-fn client(directory: &Path, name: &str) -> Connector {
+pub(super) fn client(directory: &Path, name: &str) -> Connector {
     connector(ClientSecurity::Tls(TlsFiles::in_directory(directory, name).client().unwrap()))
 }
 
