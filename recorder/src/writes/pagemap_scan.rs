@@ -19,6 +19,9 @@ pub(super) struct WriteProtection {
     uffd: Uffd,
     way: Way,
     scan: Scan,
+    /// What could not be registered. Another userfaultfd may hold it: then a scan would succeed, and take the marks that belong to
+    /// whoever registered it, so that both would miss writes.
+    refused: Vec<Range<u64>>,
 }
 
 impl WriteProtection {
@@ -29,7 +32,14 @@ impl WriteProtection {
             acquired => acquired?,
         };
         let scan = Scan::open(pid).map_err(|error| no_access(pid, error))?;
-        Ok(Self { pid, uffd, way, scan })
+        Ok(Self { pid, uffd, way, scan, refused: Vec::new() })
+    }
+
+    /// # Errors
+    /// `EPERM` if a part of the range is not ours.
+    fn own(&self, range: &Range<u64>) -> io::Result<()> {
+        let foreign = self.refused.iter().any(|refused| refused.start < range.end && range.start < refused.end);
+        if foreign { Err(io::Error::from_raw_os_error(libc::EPERM)) } else { Ok(()) }
     }
 }
 
@@ -48,18 +58,23 @@ impl WriteLog for WriteProtection {
     }
 
     fn take(&mut self, range: Range<u64>, found: &mut dyn FnMut(Range<u64>)) -> io::Result<()> {
+        self.own(&range)?;
         self.scan.written_and_rearm(range, found)
     }
 
     fn peek(&mut self, range: Range<u64>, found: &mut dyn FnMut(Range<u64>)) -> io::Result<()> {
+        self.own(&range)?;
         self.scan.written(range, found)
     }
 
     /// A mapping that cannot be armed (another userfaultfd holds it, or it vanished again) stays unknown.
     fn add(&mut self, range: Range<u64>) {
-        let armed = self.uffd.register(range.clone()).and_then(|()| self.scan.written_and_rearm(range, |_| ()));
+        self.refused.retain(|refused| *refused != range);
+        let registered = self.uffd.register(range.clone());
+        let armed = registered.and_then(|()| self.scan.written_and_rearm(range.clone(), |_| ()));
         if let Err(error) = armed {
             tracing::debug!(%error, "a mapping could not be armed");
+            self.refused.push(range);
         }
     }
 
@@ -76,6 +91,7 @@ impl WriteLog for WriteProtection {
     fn follow(&mut self, stopped: Option<&mut Stopped>) -> Result<(), RecordError> {
         (self.uffd, self.way) = arming::inject(self.pid, stopped)?;
         self.scan = Scan::open(self.pid).map_err(|error| no_access(self.pid, error))?;
+        self.refused.clear();
         Ok(())
     }
 }
