@@ -291,3 +291,6 @@ impl Shared {
         Err(LiveError::DoesNotStop { pid: self.observer.pid })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl DirtyLog for Log {
 }
 
 /// What a frame tells the engine. Pages outside its log are proven clean, unless the closing before it failed.
-fn told(frame: Frame, in_doubt: bool) -> Result<ClosedEpoch, SlotError> {
+pub(super) fn told(frame: Frame, in_doubt: bool) -> Result<ClosedEpoch, SlotError> {
     Ok(ClosedEpoch {
         log: frame.log.all(),
         coverage: if in_doubt { Coverage::Partial } else { Coverage::Complete },
