@@ -52,7 +52,9 @@ pub enum StateError {
     #[error(transparent)]
     Qmp(#[from] QmpError),
     /// The guest is not stopped by us, or has no monitor.
-    #[error("take the device state: the guest is not held by its monitor; give its QMP socket and pause it first")]
+    #[error(
+        "move the guest: it is not held by its monitor, or someone has let it go on; give its QMP socket, and leave it to us once it is paused"
+    )]
     NotHeld,
     /// RAM that is not on a shared backend.
     #[error(

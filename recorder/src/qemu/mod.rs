@@ -166,9 +166,11 @@ impl Guest {
         self.resume()
     }
 
-    /// From here on the guest runs elsewhere: neither we nor our guard let it go on here.
-    pub(crate) fn give_away(&mut self) -> Result<(), QmpError> {
-        let Some(monitor) = &mut self.monitor else { return Ok(()) };
+    /// From here on the guest runs elsewhere: neither we nor our guard let it go on here. Refused unless it stands still, by us:
+    /// where the monitor was lost, the guard has let it go on already.
+    pub(crate) fn give_away(&mut self) -> Result<(), StateError> {
+        let stopped = self.is_stopped();
+        let monitor = self.monitor.as_mut().filter(|monitor| monitor.held && stopped).ok_or(StateError::NotHeld)?;
         monitor.guard.resumed()?;
         (monitor.stopped, monitor.held) = (false, false);
         Ok(())
@@ -379,6 +381,21 @@ mod tests {
         guest.release().unwrap();
         drop(guest);
         assert_eq!(all(&said), ["stop"], "neither we nor the guard");
+    }
+
+    #[test]
+    fn a_guest_that_went_on_is_not_given_away() {
+        let again = "{\"event\":\"RESUME\"}\n{\"event\":\"STOP\"}\n{\"return\":{\"running\":false,\"status\":\"paused\"}}";
+        for after in [RUNNING, again] {
+            let (mut guest, _said, _dir) = guest(script(&[("query-status", &[RUNNING, RUNNING, after, PAUSED])]));
+            assert!(matches!(guest.give_away(), Err(StateError::NotHeld)), "it was never held");
+            guest.hold().unwrap();
+            assert!(matches!(guest.give_away(), Err(StateError::NotHeld)), "someone let it go on");
+        }
+        let (mut guest, _said, _dir) = guest(script(&[("query-status", &[RUNNING, PAUSED])]));
+        guest.hold().unwrap();
+        guest.monitor = None;
+        assert!(matches!(guest.give_away(), Err(StateError::NotHeld)), "its guard has let it go on");
     }
 
     #[test]
