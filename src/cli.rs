@@ -38,6 +38,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Trace(Trace),
     Sync(Sync),
+    Migrate(Migrate),
     Serve(Serve),
     Keys(Keys),
     Synth(Synth),
@@ -457,6 +458,63 @@ pub(crate) struct Sync {
     pub(crate) json: bool,
 }
 
+/// Move a running QEMU guest to another QEMU while it runs
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  pagesieve serve --listen 0.0.0.0:7447 --dir /var/lib/pagesieve --keys keys/host2 --guest web1=/run/web1.qmp
+  pagesieve migrate --qmp /run/web1.qmp --to host2.example:7447/web1 --keys keys/host1
+
+All RAM of the guest must be on shared backends (memory-backend-memfd or -file with share=on). The QEMU at the destination has the same
+machine, memory and devices, is started with -incoming defer, and its monitor is given to `serve --guest`. Disks are to be reachable
+from both.
+
+Whatever goes wrong before the last word, the guest goes on here. The QEMU here is left standing, paused, when the guest has gone.
+Ctrl-C ends the migration; the guest goes on here.")]
+pub(crate) struct Migrate {
+    /// QMP socket of the guest
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) qmp: PathBuf,
+    /// Process of the guest's QEMU, if somebody else listens on the socket for it
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// Destination, where `pagesieve serve` listens, and the guest's name there [default name: guest]
+    #[arg(long, value_name = "HOST:PORT[/NAME]")]
+    pub(crate) to: String,
+    /// Pause the guest when the rest can be sent in this time
+    #[arg(long, default_value = "300ms", value_parser = units::span)]
+    pub(crate) downtime_limit: Duration,
+    /// Rounds after which precopy is over
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_rounds: u32,
+    /// Hand a guest over even if it does not converge, however long it then stands still
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Which blocks are skipped or wait: send-all, proven, aging, adaptive or predictive
+    #[arg(long, default_value = "proven")]
+    pub(crate) policy: PolicyKind,
+    /// Unit of comparison and transfer: a power of two, 4KiB to 1MiB
+    #[arg(long, default_value = "64KiB", value_parser = units::bytes)]
+    pub(crate) block_size: u64,
+    /// Connections, 1 to 8
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) streams: u8,
+    /// Most bytes per second, such as 100Mbit
+    #[arg(long, value_name = "RATE", value_parser = units::bandwidth)]
+    pub(crate) bandwidth_limit: Option<u64>,
+    /// Compare digests of all memory before the guest runs there; it stands still meanwhile
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Fail if the kernel program cannot be used
+    #[arg(long)]
+    pub(crate) require_ebpf: bool,
+    #[command(flatten)]
+    pub(crate) security: Security,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// How a connection is protected.
 #[derive(Args)]
 pub(crate) struct Security {
@@ -475,7 +533,7 @@ pub(crate) enum Tls {
     Off,
 }
 
-/// Take files from other machines, and write them below one folder only
+/// Take files and guests from other machines
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -496,6 +554,9 @@ pub(crate) struct Serve {
     /// Threads that make the fingerprints of a file
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) hash_workers: u16,
+    /// Take a guest of this name into the QEMU that waits behind this monitor. May be repeated
+    #[arg(long = "guest", value_name = "NAME=SOCKET", value_parser = units::named_path)]
+    pub(crate) guests: Vec<(String, PathBuf)>,
     /// End after the first session
     #[arg(long)]
     pub(crate) once: bool,

@@ -1,5 +1,6 @@
 //! Sizes, times and rates as people write them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pagesieve_core::Gfn;
@@ -84,6 +85,14 @@ fn scaled(number: &str, factor: u64) -> Option<u64> {
         value = value.checked_add(part as u64)?;
     }
     Some(value)
+}
+
+/// `NAME=PATH`.
+pub(crate) fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), PathBuf::from(path))),
+        _ => Err(format!("`{text}` names nothing: write NAME=PATH")),
+    }
 }
 
 /// Bytes for people: `3.2 MiB`.

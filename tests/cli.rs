@@ -11,7 +11,7 @@ use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
 use serde_json::Value;
 use support::{PAGESIEVE, assert_schema, at, count, run, run_command, scratch, synth, text};
 
-const VERBS: [&[&str]; 17] = [
+const VERBS: [&[&str]; 18] = [
     &[],
     &["record"],
     &["replay"],
@@ -23,6 +23,7 @@ const VERBS: [&[&str]; 17] = [
     &["trace", "validate"],
     &["trace", "dump"],
     &["sync"],
+    &["migrate"],
     &["serve"],
     &["keys"],
     &["synth"],
@@ -76,7 +77,7 @@ fn the_examples_in_the_help_work() {
             assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{smaller}: {done:?}");
         }
     }
-    for verb in [&["record"][..], &["sync"], &["serve"], &["keys"], &["workload"], &["demo"]] {
+    for verb in [&["record"][..], &["sync"], &["migrate"], &["serve"], &["keys"], &["workload"], &["demo"]] {
         assert!(!examples(verb).is_empty(), "{verb:?} has no example");
     }
 }

@@ -2,7 +2,9 @@
 
 mod demo;
 mod doctor;
+mod host;
 mod keys;
+mod migrate;
 mod network;
 mod record;
 mod replay;
@@ -36,6 +38,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Report(options) => report::run(&options)?,
         Verb::Trace(verb) => return trace::run(&verb),
         Verb::Sync(options) => sync::run(&options)?,
+        Verb::Migrate(options) => migrate::run(&options)?,
         Verb::Serve(options) => serve::run(&options)?,
         Verb::Keys(options) => keys::run(&options)?,
         Verb::Synth(options) => synth::run(&options)?,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use pagesieve_live::serve::{Ended, Root, serve};
+use pagesieve_live::serve::{Ended, Root, Takes, serve};
 use pagesieve_live::sync::SyncConfig;
 use pagesieve_live::transport::{Listener, ListenerLimits, Session, Timeouts, TransportError, Trouble};
 
-use super::network;
+use super::{host, network};
 use crate::cli::Serve;
 use crate::{output, units};
 
@@ -21,11 +21,13 @@ async fn listen(options: &Serve) -> anyhow::Result<()> {
     let security = network::server(&options.security, options.listen.ip().is_loopback())?;
     let mut listener = Listener::bind(options.listen, security, Timeouts::default(), ListenerLimits::default()).await?;
     output::line(format_args!("listening on {}", listener.address()?))?;
-    let (root, config) = (Arc::new(root), SyncConfig { hash_workers: options.hash_workers.into(), ..SyncConfig::default() });
+    let config = SyncConfig { hash_workers: options.hash_workers.into(), ..SyncConfig::default() };
+    let hosts = (!options.guests.is_empty()).then(|| host::hosts(options.guests.clone()));
+    let takes = Arc::new(Takes { root, config, hosts });
     loop {
         let session = listener.accept(say_trouble).await;
         let peer = session.streams.first().map(|stream| stream.peer.to_string()).unwrap_or_default();
-        let work = attend(session, peer, root.clone(), config.clone());
+        let work = attend(session, peer, takes.clone());
         if options.once {
             return work.await;
         }
@@ -36,9 +38,10 @@ async fn listen(options: &Serve) -> anyhow::Result<()> {
     }
 }
 
-async fn attend(session: Session, peer: String, root: Arc<Root>, config: SyncConfig) -> anyhow::Result<()> {
-    match serve(session, root, config).await {
+async fn attend(session: Session, peer: String, takes: Arc<Takes>) -> anyhow::Result<()> {
+    match serve(session, takes).await {
         Ok(Ended::Committed { name, bytes }) => output::line(format_args!("{peer}: {name}, {}", units::show_bytes(bytes))),
+        Ok(Ended::HandedOver { name }) => output::line(format_args!("{peer}: the guest {name} runs here")),
         Ok(Ended::Left) => {
             output::note(format_args!("{peer} left before its file was complete; what arrived is kept for its next try"));
             Ok(())

@@ -8,6 +8,8 @@
 pub mod clock;
 pub mod destination;
 pub mod driver;
+pub mod migrate;
+mod remote;
 pub mod serve;
 pub mod sync;
 pub mod transport;

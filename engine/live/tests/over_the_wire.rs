@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pagesieve_live::serve::{Ended, Root, serve};
+use pagesieve_live::serve::{Ended, Root, Takes, serve};
 use pagesieve_live::sync::{SyncConfig, SyncError, SyncListener, SyncStats, sync_remote};
 use pagesieve_live::transport::{ClientSecurity, Connector, Listener, ListenerLimits, ServerSecurity, Timeouts};
 use pagesieve_live::wire::Name;
@@ -40,10 +40,11 @@ impl Bench {
             let bound = Listener::bind(address, ServerSecurity::PlainLoopback, Timeouts::default(), limits).await;
             let mut listener_there = bound.unwrap();
             let port = listener_there.address().unwrap().port();
-            let (root, config) = (Arc::new(Root::open(self.there.path()).unwrap()), SyncConfig::default());
+            let root = Root::open(self.there.path()).unwrap();
+            let takes = Arc::new(Takes { root, config: SyncConfig::default(), hosts: None });
             let server = tokio::spawn(async move {
                 let session = listener_there.accept(|trouble| panic!("{trouble:?}")).await;
-                serve(session, root, config).await
+                serve(session, takes).await
             });
             let connector = Connector { security: ClientSecurity::PlainLoopback, timeouts: Timeouts::default(), limiter: None };
             let session = connector.connect("127.0.0.1", port, streams).await.unwrap();

@@ -254,6 +254,14 @@ impl LiveTarget {
         self.with_guest(|guest| Ok(guest.give_away()?))
     }
 
+    /// The destination certainly does not run the guest that was given away: it goes on here.
+    ///
+    /// # Errors
+    /// It stands still, and must be let go on by hand.
+    pub fn take_back(&self) -> Result<(), LiveError> {
+        self.with_guest(|guest| Ok(guest.take_back()?))
+    }
+
     fn with_guest<T>(&self, act: impl FnOnce(&mut Guest) -> Result<T, LiveError>) -> Result<T, LiveError> {
         act(self.shared.borrow_mut().observer.guest_mut().ok_or(LiveError::NoMonitor)?)
     }

@@ -176,6 +176,13 @@ impl Guest {
         Ok(())
     }
 
+    /// The guest that was given away does not run elsewhere: it goes on here.
+    pub(crate) fn take_back(&mut self) -> Result<(), StateError> {
+        let monitor = self.monitor.as_mut().ok_or(StateError::NotHeld)?;
+        (monitor.stopped, monitor.held, monitor.taken) = (true, false, true);
+        Ok(self.resume()?)
+    }
+
     /// Takes the state of the guest's devices. The guest must be held.
     pub(crate) fn take_device_state(&mut self, limits: &StateLimits) -> Result<DeviceState, StateError> {
         let monitor = self.monitor.as_mut().filter(|monitor| monitor.held).ok_or(StateError::NotHeld)?;

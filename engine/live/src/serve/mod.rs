@@ -1,9 +1,12 @@
 //! The destination's side: takes what other machines send and keeps it below one folder.
 
+pub mod host;
+mod inbox;
 pub mod receive;
 pub mod root;
 pub mod session;
 
-pub use receive::Receiver;
+pub use host::{GuestHost, Hosts};
+pub use receive::{Receiver, Takes};
 pub use root::{NameError, Root, Spot};
 pub use session::{Ended, serve};

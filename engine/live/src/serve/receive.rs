@@ -1,26 +1,46 @@
-//! A file on its way in: the destination's answers to the frames of one session, without any network.
+//! What comes in: the destination's answers to the frames of one session, without any network.
 
 use std::io;
 use std::ops::Range;
 
 use pagesieve_core::block::bytes_of;
-use pagesieve_core::{Blocks, PAGE_SIZE, delta};
+use pagesieve_core::{Backing, Blocks, Gfn, Hva, MemSlot, MemSlots, delta};
 
-use super::root::{NameError, Root, Spot};
-use crate::sync::{Place, SyncConfig, SyncError, slots};
-use crate::wire::{Failure, Fault, Frame, Held, MAX_CHUNK_BLOCKS, Open, Put, Span, Text, Token, What};
+use super::host::Hosts;
+use super::inbox::{FileInbox, GuestInbox, Inbox, failed, give_up};
+use super::root::Root;
+use crate::sync::{Place, SyncConfig, slots};
+use crate::wire::{Failure, Fault, Frame, Held, MAX_CHUNK_BLOCKS, Open, Put, Slot, Span, Text, Token, What};
 use crate::zstd::Zstd;
 
-/// A file that is being received. What has arrived when it is dropped is found by the next session.
-#[derive(Debug)]
+/// What a destination takes.
+pub struct Takes {
+    /// Files below this folder.
+    pub root: Root,
+    /// How to receive files.
+    pub config: SyncConfig,
+    /// Guests, by their names; `None` if it takes none.
+    pub hosts: Option<Box<Hosts>>,
+}
+
+impl std::fmt::Debug for Takes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Takes").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// A file or guest that is being received. What has arrived of a file when this is dropped is found by the next session.
 pub struct Receiver {
-    place: Place,
-    /// Keeps the folder of `place`.
-    _spot: Spot,
+    inbox: Inbox,
     name: String,
-    len: u64,
     codec: Zstd,
     block: Vec<u8>,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Receiver {
@@ -28,35 +48,25 @@ impl Receiver {
     ///
     /// # Errors
     /// The frame `Failed` that says why not.
-    pub fn open(root: &Root, open: &Open, token: Token, config: &SyncConfig) -> Result<(Self, Vec<Frame>), Frame> {
-        let What::File { bytes: len } = open.what else {
-            return Err(failed(Failure::NotTaken, "this destination takes files, no guests; give it a guest's monitor"));
+    pub fn open(takes: &Takes, open: &Open, token: Token) -> Result<(Self, Vec<Frame>), Frame> {
+        let (slots, mut inbox) = match &open.what {
+            What::File { bytes } => open_file(takes, open, *bytes)?,
+            What::Guest(slots) => open_guest(takes, open, slots)?,
         };
-        let name = open.name.as_str();
-        let slots = slots(len).map_err(|error| failed(Failure::NotTaken, error))?;
         let blocks = Blocks::new(&slots, open.block_size.into(), 0).map_err(|error| failed(Failure::NotTaken, error))?;
-        let spot = root.locate(name).map_err(|error| refuse_name(&error))?;
-        let config = SyncConfig { block_size: open.block_size.into(), ..config.clone() };
-        let mut place = Place::open(spot.path(), len, &config).map_err(|error| give_up(name, &error))?;
         let codec = Zstd::new(Zstd::DEFAULT_LEVEL).map_err(|error| failed(Failure::Storage, error))?;
-        let mut frames = Vec::new();
-        let held = if place.is_empty() { Held::Empty } else { Held::Fingerprints };
-        frames.push(Frame::Opened { held, blocks: blocks.count().into(), token });
-        if held == Held::Fingerprints {
-            let summaries = place.baseline(&blocks, config.hash_workers.max(1)).map_err(|error| give_up(name, &error))?;
-            let fingerprints: Vec<_> = summaries.iter().map(|summary| summary.fingerprint.filter(|_| !summary.zero)).collect();
-            let chunks = fingerprints.chunks(MAX_CHUNK_BLOCKS).enumerate();
-            frames.extend(
-                chunks.map(|(index, chunk)| Frame::Fingerprints {
-                    first: (index * MAX_CHUNK_BLOCKS) as u64,
-                    blocks: chunk.to_vec(),
-                }),
-            );
-        }
-        Ok((Self { place, _spot: spot, name: name.to_owned(), len, codec, block: Vec::new() }, frames))
+        let held = inbox.held(&blocks, takes.config.hash_workers.max(1))?;
+        let kind = if held.is_some() { Held::Fingerprints } else { Held::Empty };
+        let mut frames = vec![Frame::Opened { held: kind, blocks: blocks.count().into(), token }];
+        let held = held.unwrap_or_default();
+        let chunks = held.chunks(MAX_CHUNK_BLOCKS).enumerate();
+        frames.extend(
+            chunks.map(|(index, chunk)| Frame::Fingerprints { first: (index * MAX_CHUNK_BLOCKS) as u64, blocks: chunk.to_vec() }),
+        );
+        Ok((Self { inbox, name: open.name.as_str().to_owned(), codec, block: Vec::new() }, frames))
     }
 
-    /// What the file is called.
+    /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -70,52 +80,86 @@ impl Receiver {
 
     /// Makes a block zero; the answer is `Ack` or `Nack`.
     pub fn zero(&mut self, sequence: u64, span: Span) -> Frame {
-        let answer = self.inside(span).and_then(|pages| self.place.clear(pages).map_err(stored));
+        let answer = self.inside(span).and_then(|pages| self.inbox.zero(pages).map_err(stored));
         answered(sequence, answer)
     }
 
     fn try_put(&mut self, put: &Put) -> Result<(), (Fault, Text)> {
         let pages = self.inside(put.span)?;
-        if put.based {
-            return Err((
-                Fault::Fingerprint,
-                Text::new("a file holds no earlier version to build on; send the block without a base"),
-            ));
-        }
         self.block.clear();
         self.block.resize(bytes_of(&pages) as usize, 0);
+        if put.based {
+            let read = self.inbox.read(pages.clone(), &mut self.block);
+            read.map_err(|error| (Fault::Fingerprint, Text::new(format_args!("{error}; send the block without a base"))))?;
+        }
         delta::decode_block(&put.encoded, &mut self.block, &mut self.codec)
             .map_err(|error| (Fault::Encoding, Text::new(error)))?;
         // What is between the two ends may have changed it in a way that no checksum of a frame sees: faulty memory.
         if delta::fingerprint(&self.block) != put.fingerprint {
             return Err((Fault::Fingerprint, Text::new("the block came out with another fingerprint; send it again")));
         }
-        self.place.write(pages, &self.block).map_err(stored)
+        self.inbox.write(pages, &self.block).map_err(stored)
     }
 
     fn inside(&self, span: Span) -> Result<Range<u64>, (Fault, Text)> {
         let pages = span.first..span.first + u64::from(span.pages);
-        let end = self.len.div_ceil(PAGE_SIZE);
-        if pages.end <= end {
+        if self.inbox.contains(&pages) {
             return Ok(pages);
         }
-        Err((Fault::Outside, Text::new(format_args!("page {:#x} is beyond the file, which has {end}", pages.end - 1))))
+        Err((Fault::Outside, Text::new(format_args!("pages {pages:x?} are not what was opened"))))
     }
 
-    /// Makes the file complete and reads it back if the client sent a digest. The answer is `Committed` or `Failed`.
-    pub fn commit(&mut self, length: u64, digest: Option<[u8; 32]>) -> Frame {
-        if length != self.len {
-            return failed(Failure::Protocol, format_args!("the file was opened with {} bytes, not {length}", self.len));
-        }
-        let done = self.place.finish().and_then(|()| digest.map(|_| self.place.digest()).transpose());
-        match done {
-            Err(error) => give_up(&self.name, &error),
-            Ok(there) if there != digest => {
-                failed(Failure::Digest, "what was written reads back different; check the disk, then sync again")
-            }
-            Ok(digest) => Frame::Committed { digest },
+    /// Takes a part of a guest's device state. An answer comes only if it is refused.
+    pub fn device_state(&mut self, bytes: &[u8], last: bool) -> Option<Frame> {
+        match &mut self.inbox {
+            Inbox::Guest(guest) => guest.state(bytes, last).err(),
+            Inbox::File(_) => Some(failed(Failure::Protocol, "a file has no devices")),
         }
     }
+
+    /// Makes what came complete. The answer is `Committed` or `Failed`.
+    pub fn commit(&mut self, length: u64, digest: Option<[u8; 32]>) -> Frame {
+        self.inbox.commit(length, digest)
+    }
+
+    /// Starts a guest. The answer is `HandedOver` or `Failed`.
+    pub fn hand_over(&mut self) -> Frame {
+        match &mut self.inbox {
+            Inbox::Guest(guest) => guest.hand_over(),
+            Inbox::File(_) => failed(Failure::Protocol, "a file is not started"),
+        }
+    }
+}
+
+fn open_file(takes: &Takes, open: &Open, len: u64) -> Result<(MemSlots, Inbox), Frame> {
+    let name = open.name.as_str();
+    let slots = slots(len).map_err(|error| failed(Failure::NotTaken, error))?;
+    // Before anything is made: the numbers of the blocks must fit.
+    Blocks::new(&slots, open.block_size.into(), 0).map_err(|error| failed(Failure::NotTaken, error))?;
+    let spot = takes.root.locate(name).map_err(|error| failed(Failure::Name, error))?;
+    let config = SyncConfig { block_size: open.block_size.into(), ..takes.config.clone() };
+    let place = Place::open(spot.path(), len, &config).map_err(|error| give_up(name, &error))?;
+    Ok((slots, Inbox::File(FileInbox { place, _spot: spot, name: name.to_owned(), len })))
+}
+
+fn open_guest(takes: &Takes, open: &Open, parts: &[Slot]) -> Result<(MemSlots, Inbox), Frame> {
+    let Some(hosts) = &takes.hosts else {
+        return Err(failed(Failure::NotTaken, "this destination takes files, no guests; give it a guest's monitor with --guest"));
+    };
+    let slots = guest_slots(parts).map_err(|error| failed(Failure::NotTaken, error))?;
+    let mut host = hosts(open.name.as_str()).map_err(|why| failed(Failure::Guest, why))?;
+    host.check(parts).map_err(|why| failed(Failure::NotTaken, why))?;
+    Ok((slots, Inbox::Guest(GuestInbox::new(host, parts.to_vec()))))
+}
+
+/// A guest's memory as slots; where it is mapped does not matter here, but no two may be at one place.
+fn guest_slots(parts: &[Slot]) -> Result<MemSlots, pagesieve_core::SlotError> {
+    let mut slots = MemSlots::new();
+    for part in parts {
+        let (base, hva) = (Gfn(part.first), Hva(part.first << pagesieve_core::PAGE_SHIFT));
+        slots.insert(MemSlot { base, pages: part.pages, hva, backing: Backing::Shared, numa_node: None })?;
+    }
+    Ok(slots)
 }
 
 fn answered(sequence: u64, result: Result<(), (Fault, Text)>) -> Frame {
@@ -127,27 +171,6 @@ fn answered(sequence: u64, result: Result<(), (Fault, Text)>) -> Frame {
 
 fn stored(error: io::Error) -> (Fault, Text) {
     (Fault::Storage, Text::new(error))
-}
-
-fn failed(code: Failure, text: impl std::fmt::Display) -> Frame {
-    Frame::Failed { code, text: Text::new(text) }
-}
-
-fn refuse_name(error: &NameError) -> Frame {
-    failed(Failure::Name, error)
-}
-
-/// The paths of this side are no business of the other.
-fn give_up(name: &str, error: &SyncError) -> Frame {
-    match error {
-        SyncError::Busy { .. } => failed(Failure::InUse, format_args!("another sync holds {name:?}; wait until that is over")),
-        SyncError::Destination { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
-            failed(Failure::NoSpace, format_args!("no room for {name:?} at the destination; make some, then sync again"))
-        }
-        SyncError::Destination { what, error, .. } => failed(Failure::Storage, format_args!("{what} {name:?}: {error}")),
-        SyncError::Kind { .. } => failed(Failure::Name, format_args!("what is called {name:?} at the destination is no file")),
-        _ => failed(Failure::Storage, format_args!("{name:?} cannot be written")),
-    }
 }
 
 #[cfg(test)]
@@ -175,14 +198,14 @@ mod tests {
         Open { name, what, block_size: BLOCK as u32, want_baseline: true, resume: None }
     }
 
-    fn start(root: &Root, len: u64) -> Result<(Receiver, Vec<Frame>), Frame> {
-        Receiver::open(root, &open("a/disk", len), Token([7; 16]), &SyncConfig::default())
+    fn start(takes: &Takes, len: u64) -> Result<(Receiver, Vec<Frame>), Frame> {
+        Receiver::open(takes, &open("a/disk", len), Token([7; 16]))
     }
 
-    fn root() -> (tempfile::TempDir, Root) {
+    fn root() -> (tempfile::TempDir, Takes) {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        (dir, root)
+        (dir, Takes { root, config: SyncConfig::default(), hosts: None })
     }
 
     fn digest(content: &[u8]) -> Option<[u8; 32]> {
@@ -257,14 +280,13 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        let config = SyncConfig::default();
         let first = start(&root, 5).unwrap();
         assert_eq!(code(start(&root, 5)), Failure::InUse);
         drop(first);
         std::fs::create_dir(dir.path().join("folder")).unwrap();
-        assert_eq!(code(Receiver::open(&root, &open("folder", 5), Token([0; 16]), &config)), Failure::Name);
-        assert_eq!(code(Receiver::open(&root, &open("x", 1 << 50), Token([0; 16]), &config)), Failure::NotTaken);
+        assert_eq!(code(Receiver::open(&root, &open("folder", 5), Token([0; 16]))), Failure::Name);
+        assert_eq!(code(Receiver::open(&root, &open("x", 1 << 50), Token([0; 16]))), Failure::NotTaken);
         let guest = Open { what: What::Guest(vec![]), ..open("x", 0) };
-        assert_eq!(code(Receiver::open(&root, &guest, Token([0; 16]), &config)), Failure::NotTaken);
+        assert_eq!(code(Receiver::open(&root, &guest, Token([0; 16]))), Failure::NotTaken);
     }
 }

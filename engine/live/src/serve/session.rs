@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
-use super::receive::Receiver;
-use super::root::Root;
-use crate::sync::SyncConfig;
+use super::receive::{Receiver, Takes};
 use crate::transport::{Connection, FrameReader, FrameWriter, KEEP_ALIVE, Session, TransportError};
 use crate::wire::{Failure, Fault, Frame, Text, Token};
 
@@ -21,6 +19,11 @@ pub enum Ended {
         /// Its length in bytes.
         bytes: u64,
     },
+    /// The guest runs here.
+    HandedOver {
+        /// Its name.
+        name: String,
+    },
     /// It was not, or not asked for. What arrived is kept for the next session.
     Left,
 }
@@ -29,8 +32,8 @@ pub enum Ended {
 ///
 /// # Errors
 /// A stream broke, or what came on it is no frame.
-pub async fn serve(session: Session, root: Arc<Root>, config: SyncConfig) -> Result<Ended, TransportError> {
-    let shared = Arc::new(Shared { root, config, token: session.token, receiver: Mutex::new(None) });
+pub async fn serve(session: Session, takes: Arc<Takes>) -> Result<Ended, TransportError> {
+    let shared = Arc::new(Shared { takes, token: session.token, receiver: Mutex::new(None) });
     let mut tasks = JoinSet::new();
     for connection in session.streams {
         tasks.spawn(stream(connection, shared.clone()));
@@ -47,8 +50,7 @@ pub async fn serve(session: Session, root: Arc<Root>, config: SyncConfig) -> Res
 }
 
 struct Shared {
-    root: Arc<Root>,
-    config: SyncConfig,
+    takes: Arc<Takes>,
     token: Token,
     receiver: Mutex<Option<Receiver>>,
 }
@@ -95,7 +97,7 @@ impl Shared {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         let not_open = |sequence| Frame::Nack { sequence, code: Fault::NotOpen, text: Text::new("nothing is open") };
         let answer = match (frame, &mut *receiver) {
-            (Frame::Open(open), slot @ None) => match Receiver::open(&self.root, &open, self.token, &self.config) {
+            (Frame::Open(open), slot @ None) => match Receiver::open(&self.takes, &open, self.token) {
                 Ok((opened, frames)) => {
                     *slot = Some(opened);
                     return (frames, None);
@@ -106,7 +108,22 @@ impl Shared {
             (Frame::Put(put), None) => not_open(put.sequence),
             (Frame::Zero { sequence, span }, Some(receiver)) => receiver.zero(sequence, span),
             (Frame::Zero { sequence, .. }, None) => not_open(sequence),
-            (Frame::Commit { length, digest }, slot @ Some(_)) => return commit(slot, length, digest),
+            (Frame::DeviceState { last, bytes }, Some(receiver)) => match receiver.device_state(&bytes, last) {
+                None => return (Vec::new(), None),
+                Some(failed) => failed,
+            },
+            (Frame::Commit { length, digest }, Some(receiver)) => {
+                let answer = receiver.commit(length, digest);
+                let name = receiver.name().to_owned();
+                let done = matches!(answer, Frame::Committed { .. }).then_some(Ended::Committed { name, bytes: length });
+                return (vec![answer], done);
+            }
+            (Frame::Handover, Some(receiver)) => {
+                let answer = receiver.hand_over();
+                let name = receiver.name().to_owned();
+                let done = (answer == Frame::HandedOver).then_some(Ended::HandedOver { name });
+                return (vec![answer], done);
+            }
             (Frame::Abort { .. }, slot) => {
                 *slot = None;
                 return (Vec::new(), None);
@@ -120,12 +137,4 @@ impl Shared {
         };
         (vec![answer], None)
     }
-}
-
-fn commit(slot: &mut Option<Receiver>, length: u64, digest: Option<[u8; 32]>) -> (Vec<Frame>, Option<Ended>) {
-    let Some(mut receiver) = slot.take() else { return (Vec::new(), None) };
-    let answer = receiver.commit(length, digest);
-    let done =
-        matches!(answer, Frame::Committed { .. }).then(|| Ended::Committed { name: receiver.name().to_owned(), bytes: length });
-    (vec![answer], done)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::remote::RemoteError;
+use crate::remote::RemoteError;
 use pagesieve_core::ConfigError;
 use pagesieve_core::memslot::SlotError;
 

@@ -10,7 +10,6 @@ mod extent;
 mod in_place;
 mod journal;
 mod place;
-mod remote;
 mod replace;
 mod source;
 #[cfg(test)]
@@ -19,11 +18,10 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pagesieve_core::block::bytes_of;
 use pagesieve_core::summary::{BlockCounts, FilterStats, Schema, share};
 use pagesieve_core::{
-    Action, Backing, Baseline, BlockSummary, Config, Gfn, Hva, MemSlot, MemSlots, Migration, Mode, Nanos, Outcome, PAGE_SIZE,
-    PolicyKind, Purpose, Report, delta,
+    Action, Backing, Baseline, Config, Gfn, Hva, MemSlot, MemSlots, Migration, Mode, Nanos, Outcome, PAGE_SIZE, PolicyKind,
+    Purpose, Report, delta,
 };
 use serde::Serialize;
 use tokio::sync::watch;
@@ -31,11 +29,11 @@ use tokio::sync::watch;
 use crate::clock::TokioClock;
 use crate::destination::Destination;
 use crate::driver::{Driver, NoEvents, Observer, RunError};
+use crate::remote::{self, Remote};
 use crate::transport::Session;
 use crate::wire::{Frame, MAX_BLOCK_PAGES, Name, Open, What};
 pub use error::SyncError;
 pub(crate) use place::Place;
-use remote::Remote;
 use source::Source;
 
 /// How to sync. The defaults are the seed's.
@@ -168,22 +166,18 @@ pub async fn sync_remote(
     let block_size = block_size.ok_or(SyncError::BlockSize)?;
     let mut remote = Remote::start(session);
     let what = What::File { bytes: source.len() };
-    remote.say(Frame::Open(Open { name, what, block_size, want_baseline: true, resume: None })).await;
-    let held = remote.opened().await?;
+    let open = Open { name, what, block_size, want_baseline: true, resume: None };
+    let held = remote.open(open).await.map_err(SyncError::Remote)?;
     let baseline = if held.is_some() { Baseline::Fingerprints } else { Baseline::Empty };
     let mut migration = Migration::new(engine_config(config), slots, baseline).map_err(SyncError::Config)?;
-    for (index, fingerprint) in (0..migration.blocks().count()).zip(held.unwrap_or_default()) {
-        let block = migration.blocks().id(index);
-        let raw_len = bytes_of(&migration.blocks().pages(block));
-        // Its own fingerprint is that of zeros, which no block has that is not zero.
-        let summary = BlockSummary { zero: fingerprint.is_none(), fingerprint, raw_len, wire_len: raw_len };
-        migration.handle_baseline(block, &summary);
+    if held.is_some() {
+        remote::tell_baseline(&mut migration, held);
     }
     let report = turn(&mut migration, &source, &mut remote, listener).await?;
     let digest = config.verify.then(|| source.digest()).transpose()?;
     source.check_unchanged()?;
     remote.say(Frame::Commit { length: source.len(), digest }).await;
-    remote.committed().await?;
+    remote.committed().await.map_err(SyncError::Remote)?;
     let stats = stats(&source, config, &report, baseline, began);
     Ok(SyncStats { bytes_wire: Some(report.bytes_wire), digest: digest.map(place::hex), ..stats })
 }

@@ -4,15 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pagesieve_core::{BlockId, Fingerprint, delta};
+use pagesieve_core::block::bytes_of;
+use pagesieve_core::{BlockId, BlockSummary, Fingerprint, Migration, delta};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
-use super::SyncError;
 use crate::destination::{Answer, Destination, Outgoing};
 use crate::transport::{FrameReader, FrameWriter, KEEP_ALIVE, Session};
-use crate::wire::{Frame, Held, Put, Span, Text};
+use crate::wire::{Frame, Held, Open, Put, Span, Text};
 use crate::zstd::Zstd;
 
 /// Blocks that wait for a stream's task. More would only be memory: the task encodes one at a time.
@@ -20,8 +20,13 @@ const QUEUE: usize = 4;
 
 /// Why a block did not arrive.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RemoteError(pub Text);
+#[error("{text}")]
+pub struct RemoteError {
+    /// What the destination or the connection says.
+    pub text: Text,
+    /// The destination itself said so; if not, nobody knows what it did.
+    pub refused: bool,
+}
 
 /// What a stream's task is to send.
 enum Job {
@@ -41,7 +46,7 @@ pub(crate) struct Remote {
     /// Answers to blocks that nobody has fetched yet.
     ready: VecDeque<Answer<RemoteError>>,
     /// Why the session is over, if it is.
-    broken: Option<Text>,
+    broken: Option<RemoteError>,
     next: u64,
     _tasks: JoinSet<()>,
 }
@@ -72,7 +77,7 @@ impl Remote {
     pub(crate) async fn hear(&mut self) -> Result<Frame, RemoteError> {
         loop {
             if let Some(why) = &self.broken {
-                return Err(RemoteError(why.clone()));
+                return Err(why.clone());
             }
             let answer = self.answers.recv().await;
             if let Some(frame) = self.sort(answer) {
@@ -81,17 +86,18 @@ impl Remote {
         }
     }
 
-    /// What the destination holds, once it has opened what was asked for: the fingerprints of its blocks, `None` for zeros. `None` if
+    /// Opens something, and returns what the destination holds of it: the fingerprints of its blocks, `None` for zeros. `None` if
     /// it holds nothing.
-    pub(super) async fn opened(&mut self) -> Result<Option<Vec<Option<Fingerprint>>>, SyncError> {
-        let blocks = match self.hear().await.map_err(SyncError::Remote)? {
+    pub(crate) async fn open(&mut self, open: Open) -> Result<Option<Vec<Option<Fingerprint>>>, RemoteError> {
+        self.say(Frame::Open(open)).await;
+        let blocks = match self.hear().await? {
             Frame::Opened { held: Held::Empty, .. } => return Ok(None),
             Frame::Opened { held: Held::Fingerprints, blocks, .. } => blocks,
             other => return Err(unexpected(&other)),
         };
         let mut held = Vec::new();
         while (held.len() as u64) < blocks {
-            match self.hear().await.map_err(SyncError::Remote)? {
+            match self.hear().await? {
                 Frame::Fingerprints { first, blocks } if first == held.len() as u64 => held.extend(blocks),
                 other => return Err(unexpected(&other)),
             }
@@ -100,8 +106,8 @@ impl Remote {
     }
 
     /// Waits until the destination has everything on disk.
-    pub(super) async fn committed(&mut self) -> Result<(), SyncError> {
-        match self.hear().await.map_err(SyncError::Remote)? {
+    pub(crate) async fn committed(&mut self) -> Result<(), RemoteError> {
+        match self.hear().await? {
             Frame::Committed { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -111,33 +117,33 @@ impl Remote {
     fn sort(&mut self, answer: Option<Result<Frame, Text>>) -> Option<Frame> {
         match answer {
             Some(Ok(Frame::Ack { sequences })) => sequences.into_iter().for_each(|sequence| self.answered(sequence, None)),
-            Some(Ok(Frame::Nack { sequence, text, .. })) => self.answered(sequence, Some(text)),
-            Some(Ok(Frame::Failed { text, .. })) => self.break_off(text),
+            Some(Ok(Frame::Nack { sequence, text, .. })) => self.answered(sequence, Some(RemoteError { text, refused: true })),
+            Some(Ok(Frame::Failed { text, .. })) => self.break_off(RemoteError { text, refused: true }),
             Some(Ok(Frame::Ping(number))) => {
                 // If the queue is full, what is in it says as much.
                 let _ = self.jobs[0].try_send(Job::Frame(Frame::Pong(number)));
             }
             Some(Ok(Frame::Pong(_))) => {}
             Some(Ok(frame)) => return Some(frame),
-            Some(Err(why)) => self.break_off(why),
-            None => self.break_off(Text::new("the connection is closed")),
+            Some(Err(why)) => self.break_off(lost(why)),
+            None => self.break_off(lost(Text::new("the connection is closed"))),
         }
         None
     }
 
-    fn answered(&mut self, sequence: u64, error: Option<Text>) {
+    fn answered(&mut self, sequence: u64, error: Option<RemoteError>) {
         // An answer to what was never asked is of no meaning.
         if let Some((block, bytes)) = lock(&self.on_way).remove(&sequence) {
-            let result = error.map_or(Ok(bytes), |text| Err(RemoteError(text)));
+            let result = error.map_or(Ok(bytes), Err);
             self.ready.push_back(Answer { block, result });
         }
     }
 
     /// Nothing that is on its way will be answered any more.
-    fn break_off(&mut self, why: Text) {
+    fn break_off(&mut self, why: RemoteError) {
         let lost: Vec<_> = lock(&self.on_way).drain().collect();
         for (_, (block, _)) in lost {
-            self.ready.push_back(Answer { block, result: Err(RemoteError(why.clone())) });
+            self.ready.push_back(Answer { block, result: Err(why.clone()) });
         }
         self.broken.get_or_insert(why);
     }
@@ -152,15 +158,34 @@ impl Remote {
             None => self.jobs[stream].send(job(sequence)).await.is_ok(),
         };
         if !given {
-            let why = self.broken.clone().unwrap_or_else(|| Text::new("the connection is closed"));
+            let why = self.broken.clone().unwrap_or_else(|| lost(Text::new("the connection is closed")));
             self.answered(sequence, Some(why));
         }
     }
 }
 
-fn unexpected(frame: &Frame) -> SyncError {
-    let text = format_args!("it answered with {}, which makes no sense; use the same version on both sides", frame.kind());
-    SyncError::Remote(RemoteError(Text::new(text)))
+/// Tells the engine what the destination holds. Returns of how many blocks it holds data.
+pub(crate) fn tell_baseline(migration: &mut Migration, held: Option<Vec<Option<Fingerprint>>>) -> u64 {
+    let mut data = 0;
+    let count = migration.blocks().count();
+    let held = held.unwrap_or_else(|| vec![None; count as usize]);
+    for (index, fingerprint) in (0..count).zip(held) {
+        let block = migration.blocks().id(index);
+        let raw_len = bytes_of(&migration.blocks().pages(block));
+        data += u64::from(fingerprint.is_some());
+        let summary = BlockSummary { zero: fingerprint.is_none(), fingerprint, raw_len, wire_len: raw_len };
+        migration.handle_baseline(block, &summary);
+    }
+    data
+}
+
+/// The connection broke: nobody knows what the destination did.
+fn lost(text: Text) -> RemoteError {
+    RemoteError { text, refused: false }
+}
+
+fn unexpected(frame: &Frame) -> RemoteError {
+    lost(Text::new(format_args!("it answered with {}, which makes no sense; use the same version on both sides", frame.kind())))
 }
 
 fn lock(on_way: &OnWay) -> std::sync::MutexGuard<'_, HashMap<u64, (BlockId, u64)>> {
