@@ -11,9 +11,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pagesieve_core::migration::{Baseline, Config, Mode, Outcome, Purpose, Report, Unconverged};
@@ -24,92 +23,20 @@ use pagesieve_recorder::TargetSpec;
 use pagesieve_recorder::live::{Incoming, LiveOptions, LiveTarget, Log, StateLimits};
 use pagesieve_traces::{Closing, Frame, UnknownReason};
 use rustix::fs::{SeekFrom, seek};
+use support::pair::{Pair, Ram};
 use support::qemu::{Qemu, can_run_systems};
 use support::slow_disk::{self, SlowDisk};
-use support::{scratch, text, wait_long};
+use support::{scratch, wait_long};
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One pair of emulated machines at a time is enough for any computer that runs tests.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Waits for its turn; a test that failed has had its own.
-fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The file that is the RAM of a guest. It goes away with the test.
-struct Ram(PathBuf);
-
-impl Ram {
-    fn new(name: &str) -> Self {
-        Self(PathBuf::from(format!("/dev/shm/pagesieve-test-{}-{name}.ram", std::process::id())))
-    }
-}
-
-impl Drop for Ram {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Two QEMUs with the same machine: in one runs a guest, the other waits for it.
-struct Pair {
-    source: Qemu,
-    destination: Qemu,
-    here: Ram,
-    there: Ram,
-    /// The disk of both.
-    _disk: tempfile::TempDir,
-}
-
-impl Pair {
-    /// All of the guest's RAM lies below 2 GiB, so the offset in the file is the address in the guest. More arguments are for both.
-    fn start(class: &str, disk: &str, more: &[String]) -> Self {
-        let (here, there) = (Ram::new("source"), Ram::new("destination"));
-        let folder = scratch();
-        let file = folder.path().join("disk");
-        let arguments = |ram: &Ram, last: &[&str]| -> Vec<String> {
-            let ours = ["--class", class, "--memory", "512M", "--backend", "shm", "--mem-path", text(&ram.0)];
-            let disk = ["--disk", disk, "--disk-file", text(&file), "--"];
-            let words = ours.iter().chain(&disk).copied().chain(more.iter().map(String::as_str)).chain(last.iter().copied());
-            words.map(str::to_owned).collect()
-        };
-        let words = |arguments: &'_ Vec<String>, start: fn(&[&str]) -> Qemu| {
-            start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-        };
-        let source = words(&arguments(&here, &[]), Qemu::boot);
-        let destination = words(&arguments(&there, &["-incoming", "defer"]), Qemu::launch);
-        Self { source, destination, here, there, _disk: folder }
-    }
-
-    /// Observes the guest. No epoch may be closed while it runs.
-    fn observe(&self) -> LiveTarget {
-        let at_rest = |frame: &Frame| assert_eq!(frame.closing, Closing::Quiescent, "closed while the guest ran");
-        let spec = TargetSpec::Guest { qmp: self.source.socket(), pid: None };
-        let options = LiveOptions { device_state: Some(StateLimits::default()), ..LiveOptions::default() };
-        LiveTarget::open(&spec, &options, Some(Box::new(at_rest))).expect("a guest with a monitor and shared RAM can be observed")
-    }
-
-    /// Pages that are not the same in both.
-    fn different_pages(&self) -> u64 {
-        different_pages(&self.here.0, &self.there.0)
-    }
-}
-
-fn different_pages(here: &Path, there: &Path) -> u64 {
-    let (here, there) = (File::open(here).expect("RAM"), File::open(there).expect("RAM"));
-    let len = here.metadata().expect("a file").len();
-    assert_eq!(len, there.metadata().expect("a file").len());
-    let (mut ours, mut theirs) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut different = 0;
-    for offset in (0..len).step_by(ours.len()) {
-        here.read_exact_at(&mut ours, offset).expect("RAM");
-        there.read_exact_at(&mut theirs, offset).expect("RAM");
-        different += ours.chunks(PAGE).zip(theirs.chunks(PAGE)).filter(|(ours, theirs)| ours != theirs).count() as u64;
-    }
-    different
+/// Observes the guest. No epoch may be closed while it runs.
+fn observe(pair: &Pair) -> LiveTarget {
+    let at_rest = |frame: &Frame| assert_eq!(frame.closing, Closing::Quiescent, "closed while the guest ran");
+    let spec = TargetSpec::Guest { qmp: pair.source.socket(), pid: None };
+    let options = LiveOptions { device_state: Some(StateLimits::default()), ..LiveOptions::default() };
+    LiveTarget::open(&spec, &options, Some(Box::new(at_rest))).expect("a guest with a monitor and shared RAM can be observed")
 }
 
 /// Bytes of a file that are no holes.
@@ -238,7 +165,7 @@ fn moves(class: &str, disk: &str) {
     let mut pair = Pair::start(class, disk, &[]);
     wait_long("the self-check to begin", || pair.source.self_check() > 2);
     let empty = allocated(&pair.there.0);
-    let target = pair.observe();
+    let target = observe(&pair);
     let mut incoming = Incoming::connect(&pair.destination.socket()).expect("it waits for a guest");
     incoming.check(&target.ram_layout().expect("shared RAM")).expect("the same machine");
     let report = move_ram(&target, target.log(), target.guest(), &pair.there, Trial::Nothing);
@@ -278,7 +205,6 @@ fn moves(class: &str, disk: &str) {
 #[test]
 fn an_idle_guest_moves_while_it_runs() {
     if can_run_systems("an_idle_guest_moves_while_it_runs") {
-        let _turn = turn();
         moves("idle", "none");
     }
 }
@@ -286,7 +212,6 @@ fn an_idle_guest_moves_while_it_runs() {
 #[test]
 fn a_busy_guest_moves_while_it_runs() {
     if can_run_systems("a_busy_guest_moves_while_it_runs") {
-        let _turn = turn();
         moves("mixed", "buffered");
     }
 }
@@ -294,7 +219,6 @@ fn a_busy_guest_moves_while_it_runs() {
 #[test]
 fn a_guest_under_heavy_io_moves_while_it_runs() {
     if can_run_systems("a_guest_under_heavy_io_moves_while_it_runs") {
-        let _turn = turn();
         moves("heavy-io", "native");
     }
 }
@@ -304,9 +228,8 @@ fn a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted() {
     if !can_run_systems("a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted") {
         return;
     }
-    let _turn = turn();
     let mut pair = Pair::start("light", "buffered", &[]);
-    let target = pair.observe();
+    let target = observe(&pair);
     let counts_on = |pair: &mut Pair, what: &str| {
         assert_eq!(pair.source.status(), "running", "{what}");
         let before = pair.source.self_check();
@@ -318,7 +241,7 @@ fn a_guest_goes_on_here_if_the_move_fails_or_is_not_wanted() {
     counts_on(&mut pair, "the wire broke while it was paused");
     drop(target);
 
-    let target = pair.observe();
+    let target = observe(&pair);
     assert_eq!(move_ram(&target, target.log(), target.guest(), &pair.there, Trial::Nothing).outcome, Outcome::Completed);
     assert!(target.take_device_state().is_some());
     assert_eq!(pair.source.status(), "postmigrate");
@@ -381,7 +304,6 @@ fn reads_in_flight_are_lost_without_the_stops_and_not_with_them() {
     if !can_run_systems("reads_in_flight_are_lost_without_the_stops_and_not_with_them") {
         return;
     }
-    let _turn = turn();
     let data = scratch();
     let mut pair = Pair::start("idle", "buffered", &slow_disk::drive(&slow_disk::noise(data.path())));
     let slow = SlowDisk::for_process(pair.source.process.pid(), data.path(), 4);
@@ -401,7 +323,7 @@ fn reads_in_flight_are_lost_without_the_stops_and_not_with_them() {
         Err(error) => pagesieve_ebpf::testing::skipped("the loss without the stops", &format!("the disk is not slow: {error}")),
     }
 
-    let target = pair.observe();
+    let target = observe(&pair);
     let report = move_ram(&target, target.log(), target.guest(), &pair.there, Trial::ManyRounds);
     let different = pair.different_pages();
     eprintln!("with the stops: {} rounds, {different} pages are not the same", report.rounds);

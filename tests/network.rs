@@ -3,38 +3,14 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::path::Path;
 
-use support::{Background, PAGESIEVE, Run, at, count, run, scratch, text};
+use support::destination::Destination;
+use support::{Run, at, count, run, scratch, text};
 
-/// A destination that listens.
-struct Destination {
-    process: Background,
-    port: u16,
-    dir: PathBuf,
-    /// Kept open, or it could not say what it did.
-    _output: BufReader<ChildStdout>,
-}
-
-impl Destination {
-    fn start(dir: &Path, options: &[&str]) -> Self {
-        fs::create_dir_all(dir).unwrap();
-        let mut command = Command::new(PAGESIEVE);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--dir", text(dir)]).args(options);
-        let mut process = Background::spawn(command.stdout(Stdio::piped()).stderr(Stdio::null()));
-        let mut output = BufReader::new(process.0.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-        Self { process, port: port.unwrap_or_else(|| panic!("no address in {line:?}")), dir: dir.to_owned(), _output: output }
-    }
-
-    fn sync(&self, from: &Path, name: &str, options: &[&str]) -> Run {
-        let to = format!("localhost:{}{name}", self.port);
-        run(["sync", "--json", text(from), &to].iter().chain(options))
-    }
+fn sync(there: &Destination, from: &Path, name: &str, options: &[&str]) -> Run {
+    let to = format!("localhost:{}{name}", there.port);
+    run(["sync", "--json", text(from), &to].iter().chain(options))
 }
 
 fn content(len: u32) -> Vec<u8> {
@@ -48,19 +24,19 @@ fn a_file_goes_to_a_destination_and_only_what_changes_follows() {
     let mut bytes = content(1 << 20);
     fs::write(&from, &bytes).unwrap();
     let mut there = Destination::start(&dir.path().join("there"), &[]);
-    let first = there.sync(&from, "", &["--verify", "--streams", "4"]).expect_json();
+    let first = sync(&there, &from, "", &["--verify", "--streams", "4"]).expect_json();
     assert_eq!((at(&first, "baseline"), count(&first, "blocks.sent")), (&"empty".into(), 16));
     assert!(fs::read(there.dir.join("disk.img")).unwrap() == bytes, "under the source's own name");
     bytes[500_000] ^= 1;
     fs::write(&from, &bytes).unwrap();
-    let second = there.sync(&from, "", &[]).expect_json();
+    let second = sync(&there, &from, "", &[]).expect_json();
     assert_eq!((at(&second, "baseline"), count(&second, "blocks.sent")), (&"fingerprints".into(), 1));
     assert!(fs::read(there.dir.join("disk.img")).unwrap() == bytes);
-    there.sync(&from, "/web1/disk.img", &["--bandwidth-limit", "1Gbit"]).expect_json();
+    sync(&there, &from, "/web1/disk.img", &["--bandwidth-limit", "1Gbit"]).expect_json();
     assert!(fs::read(there.dir.join("web1/disk.img")).unwrap() == bytes);
-    there.sync(&from, "/../disk.img", &[]).expect_failure(&["..", "below"]);
-    there.sync(&from, "/web1", &[]).expect_failure(&["no regular file", "choose another name"]);
-    there.sync(&from, "", &["--in-place"]).expect_failure(&["--in-place", "leave them out"]);
+    sync(&there, &from, "/../disk.img", &[]).expect_failure(&["..", "below"]);
+    sync(&there, &from, "/web1", &[]).expect_failure(&["no regular file", "choose another name"]);
+    sync(&there, &from, "", &["--in-place"]).expect_failure(&["--in-place", "leave them out"]);
     assert!(there.process.is_running(), "it goes on serving");
     drop(there.process);
     let gone = run(["sync", text(&from), &format!("127.0.0.1:{}", there.port)]);
@@ -78,12 +54,12 @@ fn only_those_with_a_certificate_of_the_same_ca_are_let_in() {
     }
     run(["keys", text(&key("ours/here")), "here.example"]).expect_failure(&["exists", "--force"]);
     let there = Destination::start(&dir.path().join("there"), &["--keys", text(&key("ours/there"))]);
-    there.sync(&from, "", &["--keys", text(&key("theirs/here"))]).expect_failure(&["certificate", "pagesieve keys"]);
-    there.sync(&from, "", &[]).expect_failure(&["TLS", "pagesieve keys"]);
-    there.sync(&from, "", &["--keys", text(&key("ours/nobody"))]).expect_failure(&["nobody", "pagesieve keys"]);
-    there.sync(&from, "", &["--tls", "on"]).expect_failure(&["--keys"]);
+    sync(&there, &from, "", &["--keys", text(&key("theirs/here"))]).expect_failure(&["certificate", "pagesieve keys"]);
+    sync(&there, &from, "", &[]).expect_failure(&["TLS", "pagesieve keys"]);
+    sync(&there, &from, "", &["--keys", text(&key("ours/nobody"))]).expect_failure(&["nobody", "pagesieve keys"]);
+    sync(&there, &from, "", &["--tls", "on"]).expect_failure(&["--keys"]);
     assert!(!there.dir.join("disk.img").exists(), "nothing came in");
-    there.sync(&from, "", &["--keys", text(&key("ours/here"))]).expect_json();
+    sync(&there, &from, "", &["--keys", text(&key("ours/here"))]).expect_json();
     assert!(fs::read(there.dir.join("disk.img")).unwrap() == content(1 << 18));
     let open = run(["serve", "--listen", "0.0.0.0:0", "--dir", text(dir.path())]);
     open.expect_failure(&["--keys"]);

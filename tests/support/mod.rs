@@ -1,6 +1,8 @@
 //! Running the command as a user would, and small traces to run it on.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 
+pub mod destination;
+pub mod pair;
 pub mod qemu;
 pub mod slow_disk;
 

@@ -1,0 +1,90 @@
+//! `pagesieve migrate` to a `pagesieve serve`, over TCP, while the guest works and checks itself.
+
+mod support;
+
+use std::time::Duration;
+
+use support::destination::Destination;
+use support::pair::Pair;
+use support::qemu::{Qemu, can_run_systems};
+use support::{Background, PAGESIEVE, at, count, run, scratch, text, wait_long, wait_until};
+
+/// Waits until the guest has counted on here, and has not jumped back.
+fn counts_on(qemu: &Qemu, before: u64) {
+    let mut seen = 0;
+    wait_long("the guest to count on", || {
+        seen = seen.max(qemu.self_check());
+        assert!(seen == 0 || seen >= before, "the counter jumped back from {before} to {seen}");
+        seen >= before + 3
+    });
+}
+
+fn destination(pair: &Pair, dir: &std::path::Path) -> Destination {
+    Destination::start(dir, &["--guest", &format!("web1={}", text(&pair.destination.socket()))])
+}
+
+#[test]
+fn a_guest_moves_over_the_wire_and_back() {
+    if !can_run_systems("a_guest_moves_over_the_wire_and_back") {
+        return;
+    }
+    let dir = scratch();
+    let mut pair = Pair::start("mixed", "buffered", &[]);
+    wait_long("the self-check to begin", || pair.source.self_check() > 2);
+    for turn in 0..2 {
+        let there = destination(&pair, dir.path());
+        let to = format!("127.0.0.1:{}/web1", there.port);
+        let before = pair.source.self_check();
+        let moved = run(["migrate", "--json", "--verify", "--qmp", text(&pair.source.socket()), "--to", &to]).expect_json();
+        assert_eq!(at(&moved, "schema.name"), "pagesieve.migrate");
+        assert!(count(&moved, "blocks.sent") > 0 && count(&moved, "device_state") > 0, "{moved:#}");
+        // The way back goes to a host that has kept what the guest had there.
+        assert_eq!(count(&moved, "held_blocks") > 0, turn == 1, "{moved:#}");
+        assert_eq!(count(&moved, "blocks.skipped.same_content") > 1000, turn == 1, "{moved:#}");
+        assert_eq!((pair.source.status().as_str(), pair.destination.status().as_str()), ("postmigrate", "running"));
+        counts_on(&pair.destination, before);
+        pair = pair.turn_round();
+    }
+}
+
+#[test]
+fn a_guest_stays_if_the_move_fails() {
+    if !can_run_systems("a_guest_stays_if_the_move_fails") {
+        return;
+    }
+    let dir = scratch();
+    let mut pair = Pair::start("mixed", "buffered", &[]);
+    wait_long("the self-check to begin", || pair.source.self_check() > 2);
+    let socket = pair.source.socket();
+    let move_to = |to: &str, options: &[&str]| run(["migrate", "--qmp", text(&socket), "--to", to].iter().chain(options));
+    let there = destination(&pair, dir.path());
+    let to = |name: &str| format!("127.0.0.1:{}/{name}", there.port);
+    move_to("127.0.0.1:1/web1", &[]).expect_failure(&["connect"]);
+    move_to(&to("web2"), &[]).expect_failure(&["web2", "--guest", "the guest runs here"]);
+    move_to(&to("web1"), &["--max-rounds", "1", "--downtime-limit", "1ms", "--bandwidth-limit", "400Mbit"])
+        .expect_failure(&["faster than the wire", "it runs here"]);
+    assert_eq!(pair.source.status(), "running");
+    // The destination dies in the middle of the first round.
+    let mut command = std::process::Command::new(PAGESIEVE);
+    command.args(["migrate", "--qmp", text(&socket), "--to", &to("web1"), "--bandwidth-limit", "100Mbit"]);
+    let mut moving = Background::spawn(command.stderr(std::process::Stdio::null()));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(moving.is_running());
+    drop(there);
+    wait_until("the migration to notice", || !moving.is_running());
+    let before = pair.source.self_check();
+    assert_eq!(pair.source.status(), "running");
+    // And then the source's own end.
+    let there = destination(&pair, dir.path());
+    let to = format!("127.0.0.1:{}/web1", there.port);
+    let mut command = std::process::Command::new(PAGESIEVE);
+    command.args(["migrate", "--qmp", text(&socket), "--to", &to, "--bandwidth-limit", "100Mbit"]);
+    let moving = Background::spawn(command.stderr(std::process::Stdio::null()));
+    std::thread::sleep(Duration::from_secs(2));
+    drop(moving);
+    counts_on(&pair.source, before);
+    // After all that it moves.
+    let moved = move_to(&to, &["--json"]).expect_json();
+    assert!(count(&moved, "held_blocks") > 0, "what arrived is of use: {moved:#}");
+    counts_on(&pair.destination, before);
+}
