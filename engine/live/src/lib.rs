@@ -2,7 +2,8 @@
 //! of [`pagesieve_core::ports`].
 //!
 //! It decides nothing. What to read, send, skip or defer, when to pause and when to give up is up to the engine. [`sync`] brings a
-//! file up to date with it, on this machine or over the [`wire`] on another one, where [`serve`] takes it.
+//! file up to date with it, on this machine or over the [`wire`] on another one,
+//! [`migrate`] moves a running guest, and [`serve`] takes both.
 #![forbid(unsafe_code)]
 
 pub mod clock;
