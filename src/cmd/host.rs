@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pagesieve_core::{PAGE_SHIFT, PageBitmap};
-use pagesieve_live::serve::{GuestHost, Hosts};
+use pagesieve_live::serve::{GuestHost, Hosts, ResumeError};
 use pagesieve_live::wire::Slot;
 use pagesieve_recorder::live::{DestinationRam, DeviceState, Incoming};
 
@@ -60,8 +60,11 @@ impl GuestHost for Waiting {
         self.incoming.load(&DeviceState(device_state.to_vec()), LOADING).map_err(|error| error.to_string())
     }
 
-    fn resume(&mut self) -> Result<(), String> {
-        self.incoming.resume().map_err(|error| error.to_string())
+    fn resume(&mut self) -> Result<(), ResumeError> {
+        self.incoming.resume().map_err(|error| {
+            let why = error.to_string();
+            if error.is_refusal() { ResumeError::Refused(why) } else { ResumeError::Unknown(why) }
+        })
     }
 }
 

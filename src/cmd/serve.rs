@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use pagesieve_live::serve::{Ended, Root, Takes, serve};
 use pagesieve_live::sync::SyncConfig;
 use pagesieve_live::transport::{Listener, ListenerLimits, Session, Timeouts, TransportError, Trouble};
@@ -32,8 +32,10 @@ async fn listen(options: &Serve) -> anyhow::Result<()> {
             return work.await;
         }
         tokio::spawn(async {
-            // It has said so; the others go on.
-            let _ = work.await;
+            // The others go on.
+            if let Err(error) = work.await {
+                output::error(&error);
+            }
         });
     }
 }
@@ -42,14 +44,14 @@ async fn attend(session: Session, peer: String, takes: Arc<Takes>) -> anyhow::Re
     match serve(session, takes).await {
         Ok(Ended::Committed { name, bytes }) => output::line(format_args!("{peer}: {name}, {}", units::show_bytes(bytes))),
         Ok(Ended::HandedOver { name }) => output::line(format_args!("{peer}: the guest {name} runs here")),
+        Ok(Ended::InDoubt { name, why }) => {
+            bail!("start the guest {name} of {peer}: {why}; look at its QEMU here, and let it go on in one place only")
+        }
         Ok(Ended::Left) => {
             output::note(format_args!("{peer} left before its file was complete; what arrived is kept for its next try"));
             Ok(())
         }
-        Err(error) => {
-            output::note(format_args!("{peer}: failed to {error}"));
-            Err(error.into())
-        }
+        Err(error) => Err(anyhow::Error::from(error).context(format!("serve {peer}"))),
     }
 }
 

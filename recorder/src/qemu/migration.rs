@@ -131,6 +131,14 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// True if QEMU itself has answered that it does not do what it was asked for. Otherwise nobody knows whether it has.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Qmp(QmpError::Refused { .. }))
+    }
+}
+
 /// Takes the state from a guest that is stopped. Whatever comes of it, `cont` lets the guest go on here.
 pub(super) fn take(qmp: &mut Qmp, limits: &StateLimits) -> Result<DeviceState, StateError> {
     let status = qmp.execute("query-status", json!({}))?;

@@ -45,8 +45,17 @@ pub trait GuestHost: Send {
     /// Lets the guest run.
     ///
     /// # Errors
-    /// It certainly does not run; it then goes on at the source.
-    fn resume(&mut self) -> Result<(), String>;
+    /// See [`ResumeError`]. The difference matters: the source lets the guest go on only if it certainly does not run here.
+    fn resume(&mut self) -> Result<(), ResumeError>;
+}
+
+/// Why a guest was not started, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResumeError {
+    /// It certainly does not run here.
+    Refused(String),
+    /// It may run.
+    Unknown(String),
 }
 
 /// Finds the home of a guest by its name.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use pagesieve_core::block::bytes_of;
 use pagesieve_core::{Blocks, Fingerprint, PAGE_SIZE, delta};
 
-use super::host::GuestHost;
+use super::host::{GuestHost, ResumeError};
 use super::root::Spot;
 use crate::sync::{Place, SyncError};
 use crate::wire::{Failure, Frame, Slot, Text};
@@ -29,13 +29,15 @@ pub(super) struct FileInbox {
 
 /// A guest that is being received.
 pub(super) struct GuestInbox {
-    pub(super) host: Box<dyn GuestHost>,
-    pub(super) slots: Vec<Slot>,
-    pub(super) state: Vec<u8>,
+    host: Box<dyn GuestHost>,
+    slots: Vec<Slot>,
+    state: Vec<u8>,
     /// The last part of the device state has come.
-    pub(super) whole: bool,
+    whole: bool,
     /// Everything was loaded: the guest can be started.
-    pub(super) ready: bool,
+    ready: bool,
+    /// It was asked to start.
+    started: bool,
 }
 
 /// Most bytes of device state. A guest's devices hold some hundred KiB; more is a guest's RAM, or an attack.
@@ -95,28 +97,25 @@ impl Inbox {
         if length != all {
             return failed(Failure::Protocol, format_args!("{all} bytes were opened, not {length}"));
         }
-        let there = match self {
-            Self::File(file) => file.commit(digest.is_some()),
-            Self::Guest(guest) => guest.commit(digest.is_some()),
+        let done = match self {
+            Self::File(file) => file.commit(digest),
+            Self::Guest(guest) => guest.commit(digest),
         };
-        match there {
-            Err(failed) => failed,
-            Ok(there) if there != digest => failed(Failure::Digest, "what was written reads back different; try again"),
-            Ok(digest) => Frame::Committed { digest },
-        }
+        done.map_or_else(|failed| failed, |()| Frame::Committed { digest })
     }
 }
 
 impl FileInbox {
-    fn commit(&mut self, digest: bool) -> Result<Option<[u8; 32]>, Frame> {
-        let done = self.place.finish().and_then(|()| digest.then(|| self.place.digest()).transpose());
-        done.map_err(|error| give_up(&self.name, &error))
+    fn commit(&mut self, digest: Option<[u8; 32]>) -> Result<(), Frame> {
+        self.place.finish().map_err(|error| give_up(&self.name, &error))?;
+        let there = digest.map(|_| self.place.digest()).transpose().map_err(|error| give_up(&self.name, &error))?;
+        compare(there, digest)
     }
 }
 
 impl GuestInbox {
     pub(super) fn new(host: Box<dyn GuestHost>, slots: Vec<Slot>) -> Self {
-        Self { host, slots, state: Vec::new(), whole: false, ready: false }
+        Self { host, slots, state: Vec::new(), whole: false, ready: false, started: false }
     }
 
     fn held(&mut self, blocks: &Blocks) -> io::Result<Option<Vec<Option<Fingerprint>>>> {
@@ -147,15 +146,16 @@ impl GuestInbox {
         Ok(())
     }
 
-    /// Loads the devices; the memory is complete.
-    fn commit(&mut self, digest: bool) -> Result<Option<[u8; 32]>, Frame> {
+    /// Loads the devices; the memory is complete. If it is not what it should be, it is not started.
+    fn commit(&mut self, digest: Option<[u8; 32]>) -> Result<(), Frame> {
         if !self.whole {
             return Err(failed(Failure::Protocol, "the device state is not complete"));
         }
-        let digest = digest.then(|| self.digest()).transpose().map_err(|error| failed(Failure::Storage, error))?;
+        let there = digest.map(|_| self.digest()).transpose().map_err(|error| failed(Failure::Storage, error))?;
+        compare(there, digest)?;
         self.host.load(&self.state).map_err(|why| failed(Failure::Guest, why))?;
         self.ready = true;
-        Ok(digest)
+        Ok(())
     }
 
     fn digest(&mut self) -> io::Result<[u8; 32]> {
@@ -175,16 +175,26 @@ impl GuestInbox {
         Ok(*hasher.finalize().as_bytes())
     }
 
-    /// Starts the guest. The answer is `HandedOver` or `Failed`.
-    pub(super) fn hand_over(&mut self) -> Frame {
-        if !std::mem::take(&mut self.ready) {
-            return failed(Failure::Protocol, "the guest is not complete, or runs already");
+    /// Starts the guest. The answer is `HandedOver`, or `Failed` if it certainly does not run. Otherwise there is no answer, but the
+    /// reason.
+    pub(super) fn hand_over(&mut self) -> Result<Frame, String> {
+        if self.started {
+            return Err("the guest was asked for twice".to_owned());
         }
+        if !self.ready {
+            return Ok(failed(Failure::Protocol, "the guest is not complete"));
+        }
+        self.started = true;
         match self.host.resume() {
-            Ok(()) => Frame::HandedOver,
-            Err(why) => failed(Failure::Guest, why),
+            Ok(()) => Ok(Frame::HandedOver),
+            Err(ResumeError::Refused(why)) => Ok(failed(Failure::Guest, why)),
+            Err(ResumeError::Unknown(why)) => Err(why),
         }
     }
+}
+
+fn compare(there: Option<[u8; 32]>, here: Option<[u8; 32]>) -> Result<(), Frame> {
+    if there == here { Ok(()) } else { Err(failed(Failure::Digest, "what was written reads back different; try again")) }
 }
 
 pub(super) fn failed(code: Failure, text: impl std::fmt::Display) -> Frame {

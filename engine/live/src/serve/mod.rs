@@ -6,7 +6,7 @@ pub mod receive;
 pub mod root;
 pub mod session;
 
-pub use host::{GuestHost, Hosts};
+pub use host::{GuestHost, Hosts, ResumeError};
 pub use receive::{Receiver, Takes};
 pub use root::{NameError, Root, Spot};
 pub use session::{Ended, serve};

@@ -123,10 +123,13 @@ impl Receiver {
     }
 
     /// Starts a guest. The answer is `HandedOver` or `Failed`.
-    pub fn hand_over(&mut self) -> Frame {
+    ///
+    /// # Errors
+    /// Nobody knows whether the guest runs. Then the client must get no answer at all, since to `Failed` it starts the guest.
+    pub fn hand_over(&mut self) -> Result<Frame, String> {
         match &mut self.inbox {
             Inbox::Guest(guest) => guest.hand_over(),
-            Inbox::File(_) => failed(Failure::Protocol, "a file is not started"),
+            Inbox::File(_) => Ok(failed(Failure::Protocol, "a file is not started")),
         }
     }
 }
@@ -177,7 +180,10 @@ fn stored(error: io::Error) -> (Fault, Text) {
 mod tests {
     use pagesieve_core::Fingerprint;
 
+    use pagesieve_core::PageBitmap;
+
     use super::*;
+    use crate::serve::{GuestHost, ResumeError};
     use crate::wire::Name;
 
     const BLOCK: usize = 8192;
@@ -288,5 +294,122 @@ mod tests {
         assert_eq!(code(Receiver::open(&root, &open("x", 1 << 50), Token([0; 16]))), Failure::NotTaken);
         let guest = Open { what: What::Guest(vec![]), ..open("x", 0) };
         assert_eq!(code(Receiver::open(&root, &guest, Token([0; 16]))), Failure::NotTaken);
+    }
+
+    /// A host whose start ends like this; it has 4 pages from frame 16 on.
+    struct Home {
+        memory: Vec<u8>,
+        start: Result<(), ResumeError>,
+    }
+
+    impl Home {
+        fn place(frames: Range<u64>) -> Range<usize> {
+            (frames.start as usize - 16) * 4096..(frames.end as usize - 16) * 4096
+        }
+    }
+
+    impl GuestHost for Home {
+        fn check(&mut self, slots: &[Slot]) -> Result<(), String> {
+            if slots == [Slot { first: 16, pages: 4 }] { Ok(()) } else { Err("other memory".to_owned()) }
+        }
+
+        fn populated(&mut self) -> PageBitmap {
+            let mut pages = PageBitmap::new(20);
+            (16..20).filter(|&gfn| self.memory[Self::place(gfn..gfn + 1)] != [0; 4096]).for_each(|gfn| {
+                pages.insert(Gfn(gfn));
+            });
+            pages
+        }
+
+        fn read(&mut self, frames: Range<u64>, into: &mut [u8]) -> io::Result<()> {
+            into.copy_from_slice(&self.memory[Self::place(frames)]);
+            Ok(())
+        }
+
+        fn write(&mut self, frames: Range<u64>, bytes: &[u8]) -> io::Result<()> {
+            self.memory[Self::place(frames)].copy_from_slice(bytes);
+            Ok(())
+        }
+
+        fn zero(&mut self, frames: Range<u64>) -> io::Result<()> {
+            self.memory[Self::place(frames)].fill(0);
+            Ok(())
+        }
+
+        fn load(&mut self, device_state: &[u8]) -> Result<(), String> {
+            if device_state == b"devices" { Ok(()) } else { Err("other devices".to_owned()) }
+        }
+
+        fn resume(&mut self) -> Result<(), ResumeError> {
+            self.start.clone()
+        }
+    }
+
+    /// A guest of which the second block is there already.
+    fn guest(start: Result<(), ResumeError>) -> (Receiver, Vec<Frame>) {
+        let (_dir, mut takes) = root();
+        takes.hosts = Some(Box::new(move |name| {
+            assert_eq!(name, "web1");
+            let memory = [vec![0; BLOCK], bytes(9)].concat();
+            Ok(Box::new(Home { memory, start: start.clone() }))
+        }));
+        let what = What::Guest(vec![Slot { first: 16, pages: 4 }]);
+        Receiver::open(&takes, &Open { what, ..open("web1", 0) }, Token([0; 16])).unwrap()
+    }
+
+    fn code(frame: &Frame) -> Failure {
+        match frame {
+            Frame::Failed { code, .. } => *code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_guest_comes_in_and_is_started_once() {
+        let (mut receiver, frames) = guest(Ok(()));
+        assert_eq!(frames[1..], [Frame::Fingerprints { first: 0, blocks: vec![None, Some(delta::fingerprint(&bytes(9)))] }]);
+        assert_eq!(receiver.put(&put(1, 16, &bytes(1))), Frame::Ack { sequences: vec![1] });
+        // A delta against what is there.
+        let mut near = bytes(9);
+        near[100] ^= 1;
+        let mut encoded = Vec::new();
+        delta::encode_block(&near, Some(&bytes(9)), &mut Zstd::new(3).unwrap(), &mut encoded);
+        let based = Put { based: true, encoded, ..put(2, 18, &near) };
+        assert_eq!(receiver.put(&based), Frame::Ack { sequences: vec![2] });
+        assert!(matches!(receiver.put(&put(3, 14, &bytes(1))), Frame::Nack { code: Fault::Outside, .. }));
+        let all = 2 * BLOCK as u64;
+        assert_eq!(code(&receiver.hand_over().unwrap()), Failure::Protocol, "it is not complete");
+        assert_eq!(code(&receiver.commit(all, None)), Failure::Protocol, "the devices are missing");
+        assert_eq!(receiver.device_state(b"dev", false), None);
+        assert_eq!(code(&receiver.commit(all, None)), Failure::Protocol, "a part of them is missing");
+        assert_eq!(receiver.device_state(b"ices", true), None);
+        assert_eq!(code(&receiver.device_state(b"more", true).unwrap()), Failure::Protocol);
+        let memory = digest(&[bytes(1), near].concat());
+        assert_eq!(receiver.commit(all, memory), Frame::Committed { digest: memory });
+        assert_eq!(receiver.hand_over(), Ok(Frame::HandedOver));
+        assert!(receiver.hand_over().is_err(), "to `Failed` the source would start a guest that runs here");
+    }
+
+    #[test]
+    fn a_guest_that_may_run_is_not_called_failed() {
+        let complete = |start: ResumeError| {
+            let (mut receiver, _) = guest(Err(start));
+            receiver.device_state(b"devices", true);
+            assert!(matches!(receiver.commit(2 * BLOCK as u64, None), Frame::Committed { .. }));
+            receiver.hand_over()
+        };
+        assert_eq!(code(&complete(ResumeError::Refused("no".to_owned())).unwrap()), Failure::Guest);
+        assert_eq!(complete(ResumeError::Unknown("the monitor is gone".to_owned())), Err("the monitor is gone".to_owned()));
+    }
+
+    #[test]
+    fn devices_or_memory_that_do_not_fit_are_told() {
+        let (mut receiver, _) = guest(Ok(()));
+        receiver.device_state(b"else", true);
+        assert_eq!(code(&receiver.commit(2 * BLOCK as u64, None)), Failure::Guest);
+        let (mut receiver, _) = guest(Ok(()));
+        receiver.device_state(b"devices", true);
+        assert_eq!(code(&receiver.commit(2 * BLOCK as u64, digest(b"something else"))), Failure::Digest);
+        assert_eq!(code(&receiver.hand_over().unwrap()), Failure::Protocol, "memory that differs is not started");
     }
 }

@@ -24,6 +24,13 @@ pub enum Ended {
         /// Its name.
         name: String,
     },
+    /// Nobody knows whether the guest runs here. The client was told nothing, so that it does not start the guest.
+    InDoubt {
+        /// Its name.
+        name: String,
+        /// What went wrong.
+        why: String,
+    },
     /// It was not, or not asked for. What arrived is kept for the next session.
     Left,
 }
@@ -43,7 +50,8 @@ pub async fn serve(session: Session, takes: Arc<Takes>) -> Result<Ended, Transpo
         // One stream that breaks ends the session: its blocks are missing.
         match done.map_err(|error| TransportError::Io(error.into()))?? {
             Ended::Left => {}
-            committed => ended = committed,
+            doubt @ Ended::InDoubt { .. } => return Ok(doubt),
+            done => ended = done,
         }
     }
     Ok(ended)
@@ -78,8 +86,10 @@ async fn stream(connection: Connection, shared: Arc<Shared>) -> Result<Ended, Tr
         for answer in &answers {
             writer.write(answer).await?;
         }
-        if let Some(committed) = committed {
-            ended = committed;
+        match committed {
+            Some(doubt @ Ended::InDoubt { .. }) => return Ok(doubt),
+            Some(done) => ended = done,
+            None => {}
         }
     }
     writer.close().await?;
@@ -121,8 +131,11 @@ impl Shared {
             (Frame::Handover, Some(receiver)) => {
                 let answer = receiver.hand_over();
                 let name = receiver.name().to_owned();
-                let done = (answer == Frame::HandedOver).then_some(Ended::HandedOver { name });
-                return (vec![answer], done);
+                return match answer {
+                    Ok(Frame::HandedOver) => (vec![Frame::HandedOver], Some(Ended::HandedOver { name })),
+                    Ok(failed) => (vec![failed], None),
+                    Err(why) => (Vec::new(), Some(Ended::InDoubt { name, why })),
+                };
             }
             (Frame::Abort { .. }, slot) => {
                 *slot = None;
