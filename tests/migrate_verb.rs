@@ -84,7 +84,8 @@ fn a_guest_stays_if_the_move_fails() {
     drop(moving);
     counts_on(&pair.source, before);
     // After all that it moves.
-    let moved = move_to(&to, &["--json"]).expect_json();
+    // However fast this machine is: whether it converges is not the question here.
+    let moved = move_to(&to, &["--json", "--force"]).expect_json();
     assert!(count(&moved, "held_blocks") > 0, "what arrived is of use: {moved:#}");
     counts_on(&pair.destination, before);
 }
