@@ -35,7 +35,10 @@ fn a_guest_moves_over_the_wire_and_back() {
         let there = destination(&pair, dir.path());
         let to = format!("127.0.0.1:{}/web1", there.port);
         let before = pair.source.self_check();
-        let moved = run(["migrate", "--json", "--verify", "--qmp", text(&pair.source.socket()), "--to", &to]).expect_json();
+        // However fast this machine is: whether it converges is not the question here.
+        let options = ["migrate", "--json", "--verify", "--force"];
+        let socket = pair.source.socket();
+        let moved = run(options.into_iter().chain(["--qmp", text(&socket), "--to", &to])).expect_json();
         assert_eq!(at(&moved, "schema.name"), "pagesieve.migrate");
         assert!(count(&moved, "blocks.sent") > 0 && count(&moved, "device_state") > 0, "{moved:#}");
         // The way back goes to a host that has kept what the guest had there.
@@ -84,7 +87,6 @@ fn a_guest_stays_if_the_move_fails() {
     drop(moving);
     counts_on(&pair.source, before);
     // After all that it moves.
-    // However fast this machine is: whether it converges is not the question here.
     let moved = move_to(&to, &["--json", "--force"]).expect_json();
     assert!(count(&moved, "held_blocks") > 0, "what arrived is of use: {moved:#}");
     counts_on(&pair.destination, before);
