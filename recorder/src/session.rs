@@ -142,10 +142,7 @@ pub fn record(
     }
     // Who chooses mappings wants just these.
     let mut target = Target::start(spec, !options.regions.is_empty(), options.command_output)?;
-    // A guest may get more memory than it has now. Its events are reported all the same, beyond the table of the kernel program.
-    let guest_frames = target.guest.as_ref().map(Guest::frame_end);
-    let table = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames.unwrap_or(0)));
-    let page_limit = options.page_limit.unwrap_or(if guest_frames.is_some() { u64::MAX } else { DEFAULT_PAGE_LIMIT });
+    let (table, page_limit) = page_limits(&target, options.page_limit);
     let (events, fallback) = Events::open(target.pid, options.source, options.hooks, options.ring_bytes, table)?;
     let content = options.fingerprints.then(Content::new).transpose();
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
@@ -166,6 +163,14 @@ pub fn record(
     session.progress.bytes = writer.finish()?;
     ended?;
     Ok(session.progress)
+}
+
+/// How many pages the table of the kernel program holds, and how many are tracked. A guest may get more memory than it has now: its
+/// events are reported all the same, beyond the table.
+pub(crate) fn page_limits(target: &Target, wanted: Option<u64>) -> (u64, u64) {
+    let guest_frames = target.guest.as_ref().map(Guest::frame_end);
+    let table = wanted.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames.unwrap_or(0)));
+    (table, wanted.unwrap_or(if guest_frames.is_some() { u64::MAX } else { DEFAULT_PAGE_LIMIT }))
 }
 
 fn no_memory(target: &Target, options: &Options) -> RecordError {

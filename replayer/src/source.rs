@@ -175,10 +175,7 @@ fn version_of(epoch: Epoch) -> u32 {
 
 /// The table of these slots, if they agree and the tables indexed by frame can hold them.
 pub(crate) fn table(slots: &[pagesieve_core::MemSlot]) -> Result<MemSlots, ReplayError> {
-    let mut table = MemSlots::new();
-    for &slot in slots {
-        table.insert(slot)?;
-    }
+    let table = MemSlots::from_slots(slots.iter().copied())?;
     if table.frame_end() > Blocks::MAX_FRAMES {
         return Err(ReplayError::TooManyFrames(table.frame_end()));
     }

@@ -1,16 +1,14 @@
 //! `pagesieve migrate`.
 
-use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use pagesieve_core::migration::{Throttle, Unconverged};
+use pagesieve_core::migration::Unconverged;
 use pagesieve_core::{Action, Nanos};
 use pagesieve_live::migrate::{Guest, Handover, MigrateConfig, MigrateListener, Migrated, Phase, migrate};
-use pagesieve_live::transport::{Address, Connector, Limiter, Timeouts};
+use pagesieve_live::transport::Address;
 use pagesieve_live::wire::Name;
 use pagesieve_recorder::TargetSpec;
 use pagesieve_recorder::live::{LiveOptions, LiveTarget, StateLimits, Status};
@@ -27,10 +25,8 @@ const TICK: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(options: &Migrate) -> anyhow::Result<()> {
     let there: Address = options.to.parse()?;
-    let security = network::client(&options.security, there.is_loopback())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let limiter = options.bandwidth_limit.and_then(NonZeroU64::new).map(|rate| Arc::new(Limiter::new(rate)));
-    let connector = Connector { security, timeouts: Timeouts::default(), limiter };
+    let connector = network::connector(&there, &options.security, options.bandwidth_limit)?;
+    let runtime = network::runtime()?;
     // Before the guest is touched: whoever cannot be reached gets no guest.
     let session = runtime.block_on(connector.connect(&there.host, there.port, options.streams))?;
     let spec = TargetSpec::Guest { qmp: options.qmp.clone(), pid: options.pid };
@@ -82,7 +78,7 @@ fn config(options: &Migrate) -> MigrateConfig {
         max_rounds: options.max_rounds,
         bandwidth: options.bandwidth_limit,
         unconverged: if options.force { Unconverged::HandOver } else { Unconverged::GiveUp },
-        throttle: None::<Throttle>,
+        throttle: None,
         verify: options.verify,
     }
 }

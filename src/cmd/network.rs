@@ -1,9 +1,14 @@
 //! What the verbs that talk to other machines have in common.
 
+use std::num::NonZeroU64;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::bail;
-use pagesieve_live::transport::{Address, AddressError, ClientSecurity, Encryption, ServerSecurity, TlsFiles};
+use anyhow::{Context, bail};
+use pagesieve_live::transport::{
+    Address, AddressError, ClientSecurity, Connector, Encryption, Limiter, ServerSecurity, Timeouts, TlsFiles,
+};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Security, Tls};
 
@@ -20,8 +25,22 @@ pub(super) fn address(destination: &Path) -> anyhow::Result<Option<Address>> {
     }
 }
 
+/// The runtime of a verb. Streams encode and sign on threads of their own.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+/// What connects to a destination, with at most so many bytes per second.
+pub(super) fn connector(there: &Address, security: &Security, limit: Option<u64>) -> anyhow::Result<Connector> {
+    Ok(Connector {
+        security: client(security, there.is_loopback())?,
+        timeouts: Timeouts::default(),
+        limiter: limit.and_then(NonZeroU64::new).map(|rate| Arc::new(Limiter::new(rate))),
+    })
+}
+
 /// How to protect what goes to a destination.
-pub(super) fn client(security: &Security, loopback: bool) -> anyhow::Result<ClientSecurity> {
+fn client(security: &Security, loopback: bool) -> anyhow::Result<ClientSecurity> {
     Ok(match files(security, loopback)? {
         Some(files) => ClientSecurity::Tls(files.client()?),
         None if loopback => ClientSecurity::PlainLoopback,

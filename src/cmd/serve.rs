@@ -12,8 +12,7 @@ use crate::cli::Serve;
 use crate::{output, units};
 
 pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(listen(options))
+    network::runtime()?.block_on(listen(options))
 }
 
 async fn listen(options: &Serve) -> anyhow::Result<()> {

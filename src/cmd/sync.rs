@@ -1,14 +1,11 @@
 //! `pagesieve sync`.
 
-use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::Nanos;
 use pagesieve_live::sync::{SyncConfig, SyncListener, SyncStats, sync_file, sync_remote};
-use pagesieve_live::transport::{Connector, Limiter, Timeouts};
 use pagesieve_live::wire::Name;
 
 use super::network;
@@ -25,7 +22,7 @@ pub(crate) fn run(options: &Sync) -> anyhow::Result<()> {
         attempts: options.attempts,
         retry_delay: Nanos(u64::try_from(options.retry_delay.as_nanos()).unwrap_or(u64::MAX)),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let runtime = network::runtime()?;
     let mut bar = Bar::new();
     let done = runtime.block_on(sync(options, &config, &mut bar));
     bar.0.finish_and_clear();
@@ -47,11 +44,7 @@ async fn sync(options: &Sync, config: &SyncConfig, bar: &mut Bar) -> anyhow::Res
             Name::new(name.clone()).with_context(|| format!("name the file at the destination: {name:?}"))?
         }
     };
-    let connector = Connector {
-        security: network::client(&options.security, there.is_loopback())?,
-        timeouts: Timeouts::default(),
-        limiter: options.bandwidth_limit.and_then(NonZeroU64::new).map(|rate| Arc::new(Limiter::new(rate))),
-    };
+    let connector = network::connector(&there, &options.security, options.bandwidth_limit)?;
     let session = connector.connect(&there.host, there.port, options.streams).await?;
     Ok(sync_remote(&options.source, name, session, config, bar).await?)
 }

@@ -122,6 +122,16 @@ impl MemSlots {
         Ok(())
     }
 
+    /// A table of these slots, in any order.
+    ///
+    /// # Errors
+    /// As for [`insert`](Self::insert), of the first slot that is refused.
+    pub fn from_slots(slots: impl IntoIterator<Item = MemSlot>) -> Result<Self, SlotError> {
+        let mut table = Self::new();
+        slots.into_iter().try_for_each(|slot| table.insert(slot))?;
+        Ok(table)
+    }
+
     /// Removes the slot that starts at `base`, if there is one.
     pub fn remove(&mut self, base: Gfn) -> Option<MemSlot> {
         let at = self.slots.iter().position(|slot| slot.base == base)?;

@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod destination;
 pub mod driver;
+mod memory;
 pub mod migrate;
 mod remote;
 pub mod serve;

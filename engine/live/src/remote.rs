@@ -12,7 +12,7 @@ use tokio::time::{Instant, interval_at};
 
 use crate::destination::{Answer, Destination, Outgoing};
 use crate::transport::{FrameReader, FrameWriter, KEEP_ALIVE, Session};
-use crate::wire::{Frame, Held, Open, Put, Span, Text};
+use crate::wire::{Frame, Held, MAX_BLOCK_PAGES, Open, Put, Span, Text};
 use crate::zstd::Zstd;
 
 /// Blocks that wait for a stream's task. More would only be memory: the task encodes one at a time.
@@ -162,6 +162,11 @@ impl Remote {
             self.answered(sequence, Some(why));
         }
     }
+}
+
+/// The size of blocks as the wire has it; `None` if they are too large for it.
+pub(crate) fn block_size(bytes: u64) -> Option<u32> {
+    u32::try_from(bytes).ok().filter(|size| size.div_ceil(4096) <= MAX_BLOCK_PAGES)
 }
 
 /// Tells the engine what the destination holds. Returns of how many blocks it holds data.

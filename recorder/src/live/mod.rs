@@ -50,7 +50,7 @@ use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
 use crate::qemu::Guest;
-use crate::session::DEFAULT_PAGE_LIMIT;
+use crate::session::page_limits;
 use crate::target::{CommandOutput, Target, TargetSpec};
 use crate::writes::{self, WriteLog, WriteTracking};
 
@@ -147,9 +147,7 @@ impl LiveTarget {
     /// See [`LiveError`]. The target is never harmed.
     pub fn open(spec: &TargetSpec, options: &LiveOptions, listener: Option<FrameListener>) -> Result<Self, LiveError> {
         let mut target = Target::start(spec, !options.regions.is_empty(), CommandOutput::ToStderr)?;
-        let frames = target.guest.as_ref().map(Guest::frame_end);
-        let table = options.page_limit.unwrap_or(DEFAULT_PAGE_LIMIT.max(frames.unwrap_or(0)));
-        let page_limit = options.page_limit.unwrap_or(if frames.is_some() { u64::MAX } else { DEFAULT_PAGE_LIMIT });
+        let (table, page_limit) = page_limits(&target, options.page_limit);
         let source = if options.require_ebpf { SourceChoice::Ebpf } else { options.source };
         let (mut events, ebpf_fallback) = Events::open(target.pid, source, options.hooks, options.ring_bytes, table)?;
         events.keep_fresh();
@@ -169,7 +167,7 @@ impl LiveTarget {
         let mut shared =
             Shared { observer, _target: target, in_doubt: false, device_state: options.device_state, state: None, listener };
         let first = shared.frame()?;
-        let slots = ports::table(&shared.observer.slots())?;
+        let slots = MemSlots::from_slots(shared.observer.slots())?;
         if slots.is_empty() {
             return Err(LiveError::NoMemory { pid: status.pid });
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use pagesieve_core::ports::{AccessSource, ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
-use pagesieve_core::{Access, Coverage, Epoch, MemSlot, MemSlots, Nanos, SlotError};
+use pagesieve_core::{Access, Coverage, Epoch, MemSlots, Nanos, SlotError};
 use pagesieve_traces::Frame;
 
 use super::{LiveError, Shared};
@@ -80,15 +80,8 @@ pub(super) fn told(frame: Frame, in_doubt: bool) -> Result<ClosedEpoch, SlotErro
         log: frame.log.all(),
         coverage: if in_doubt { Coverage::Partial } else { Coverage::Complete },
         populated: Some(frame.populated),
-        slots: frame.slots.map(|slots| table(&slots)).transpose()?,
+        slots: frame.slots.map(MemSlots::from_slots).transpose()?,
     })
-}
-
-/// The table of these slots.
-pub(super) fn table(slots: &[MemSlot]) -> Result<MemSlots, SlotError> {
-    let mut table = MemSlots::new();
-    slots.iter().try_for_each(|&slot| table.insert(slot))?;
-    Ok(table)
 }
 
 impl GuestMemory for Memory {

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use pagesieve_core::{Gfn, PAGE_SHIFT, PageBitmap, delta};
+use pagesieve_core::{PAGE_SHIFT, PageBitmap, delta};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
@@ -107,9 +107,7 @@ impl DestinationRam {
                     Err(_) => at,
                 };
                 let hole = seek(&part.file, SeekFrom::Hole(data)).unwrap_or(end).min(end);
-                (frame(data.min(end))..frame(hole)).for_each(|gfn| {
-                    pages.insert(Gfn(gfn));
-                });
+                pages.insert_range(frame(data.min(end))..frame(hole));
                 at = hole.max(data);
             }
         }

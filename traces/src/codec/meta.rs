@@ -63,11 +63,7 @@ pub(crate) fn slot_table(slots: &[MemSlot]) -> Result<MemSlots, Damage> {
     if slots.len() > MAX_SLOTS {
         return Err(Damage::Malformed("there are too many memory slots"));
     }
-    let mut table = MemSlots::new();
-    for &slot in slots {
-        table.insert(slot).map_err(Damage::Slots)?;
-    }
-    Ok(table)
+    MemSlots::from_slots(slots.iter().copied()).map_err(Damage::Slots)
 }
 
 const SLOTS: &str = "the memory slots overlap, are empty or are too many";

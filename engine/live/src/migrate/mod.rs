@@ -9,7 +9,6 @@ mod error;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use pagesieve_core::block::bytes_of;
 use pagesieve_core::migration::{Throttle, Unconverged};
 use pagesieve_core::ports::{AccessSource, DirtyLog, GuestMemory, PausableGuest};
 use pagesieve_core::{
@@ -20,9 +19,10 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, TokioClock};
 use crate::driver::{Driver, Observer, RunError};
+use crate::memory;
 use crate::remote::{self, Remote};
 use crate::transport::Session;
-use crate::wire::{Frame, MAX_BLOCK_PAGES, MAX_CHUNK, Name, Open, Slot, What};
+use crate::wire::{Frame, MAX_CHUNK, Name, Open, Slot, What};
 pub use error::MigrateError;
 
 /// How to migrate.
@@ -248,8 +248,7 @@ async fn open(
     name: Name,
     config: &MigrateConfig,
 ) -> Result<u64, MigrateError> {
-    let block_size = u32::try_from(config.block_size).ok().filter(|size| size.div_ceil(4096) <= MAX_BLOCK_PAGES);
-    let block_size = block_size.ok_or(MigrateError::BlockSize)?;
+    let block_size = remote::block_size(config.block_size).ok_or(MigrateError::BlockSize)?;
     let what = What::Guest(slots.iter().map(|slot| Slot { first: slot.base.0, pages: slot.pages }).collect());
     let open = Open { name, what, block_size, want_baseline: true, resume: None };
     let held = remote.open(open).await.map_err(|error| MigrateError::Here(error.to_string()))?;
@@ -268,7 +267,9 @@ async fn complete(
 ) -> Result<u64, String> {
     listener.phase(Phase::Devices);
     let state = devices.device_state()?;
-    let digest = if config.verify { Some(digest(slots, memory)?) } else { None };
+    let all = slots.iter().map(|slot| slot.base.0..slot.end().0);
+    let digest = config.verify.then(|| memory::digest(all, |pages, into| memory.read(pages, into))).transpose();
+    let digest = digest.map_err(|error| error.to_string())?;
     let mut parts = state.chunks(MAX_CHUNK).peekable();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
@@ -278,21 +279,6 @@ async fn complete(
     remote.committed().await.map_err(|error| error.to_string())?;
     devices.give_away()?;
     Ok(state.len() as u64)
-}
-
-/// BLAKE3 of all slots, one after the other.
-fn digest(slots: &MemSlots, memory: &mut impl GuestMemory<Error: Display>) -> Result<[u8; 32], String> {
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = Vec::new();
-    for slot in slots.iter() {
-        for first in (slot.base.0..slot.end().0).step_by(MAX_BLOCK_PAGES as usize) {
-            let pages = first..slot.end().0.min(first + u64::from(MAX_BLOCK_PAGES));
-            bytes.resize(bytes_of(&pages) as usize, 0);
-            memory.read(pages, &mut bytes).map_err(|error| error.to_string())?;
-            hasher.update(&bytes);
-        }
-    }
-    Ok(*hasher.finalize().as_bytes())
 }
 
 /// The last word. Nobody may doubt afterwards where the guest runs; where we must, the error says so.

@@ -8,6 +8,7 @@ use pagesieve_core::{Blocks, Fingerprint, PAGE_SIZE, delta};
 
 use super::host::{GuestHost, ResumeError};
 use super::root::Spot;
+use crate::memory;
 use crate::sync::{Place, SyncError};
 use crate::wire::{Failure, Frame, Slot, Text};
 
@@ -159,20 +160,8 @@ impl GuestInbox {
     }
 
     fn digest(&mut self) -> io::Result<[u8; 32]> {
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = vec![0; 1 << 20];
-        for slot in &self.slots {
-            let end = slot.first + slot.pages;
-            let mut at = slot.first;
-            while at < end {
-                let next = end.min(at + (bytes.len() as u64 / PAGE_SIZE));
-                let part = &mut bytes[..bytes_of(&(at..next)) as usize];
-                self.host.read(at..next, part)?;
-                hasher.update(part);
-                at = next;
-            }
-        }
-        Ok(*hasher.finalize().as_bytes())
+        let all = self.slots.iter().map(|slot| slot.first..slot.first + slot.pages);
+        memory::digest(all, |pages, into| self.host.read(pages, into))
     }
 
     /// Starts the guest. The answer is `HandedOver`, or `Failed` if it certainly does not run. Otherwise there is no answer, but the

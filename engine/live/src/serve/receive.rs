@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use pagesieve_core::block::bytes_of;
-use pagesieve_core::{Backing, Blocks, Gfn, Hva, MemSlot, MemSlots, delta};
+use pagesieve_core::{Backing, Blocks, Gfn, Hva, MemSlot, MemSlots, PAGE_SHIFT, SlotError, delta};
 
 use super::host::Hosts;
 use super::inbox::{FileInbox, GuestInbox, Inbox, failed, give_up};
@@ -156,13 +156,11 @@ fn open_guest(takes: &Takes, open: &Open, parts: &[Slot]) -> Result<(MemSlots, I
 }
 
 /// A guest's memory as slots; where it is mapped does not matter here, but no two may be at one place.
-fn guest_slots(parts: &[Slot]) -> Result<MemSlots, pagesieve_core::SlotError> {
-    let mut slots = MemSlots::new();
-    for part in parts {
-        let (base, hva) = (Gfn(part.first), Hva(part.first << pagesieve_core::PAGE_SHIFT));
-        slots.insert(MemSlot { base, pages: part.pages, hva, backing: Backing::Shared, numa_node: None })?;
-    }
-    Ok(slots)
+fn guest_slots(parts: &[Slot]) -> Result<MemSlots, SlotError> {
+    MemSlots::from_slots(parts.iter().map(|part| {
+        let (base, hva) = (Gfn(part.first), Hva(part.first << PAGE_SHIFT));
+        MemSlot { base, pages: part.pages, hva, backing: Backing::Shared, numa_node: None }
+    }))
 }
 
 fn answered(sequence: u64, result: Result<(), (Fault, Text)>) -> Frame {

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use pagesieve_core::{Gfn, PAGE_SIZE, PageBitmap};
+use pagesieve_core::{PAGE_SIZE, PageBitmap};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
@@ -35,9 +35,7 @@ pub(super) fn data(file: &File, len: u64) -> Option<Vec<Range<u64>>> {
 pub(super) fn populated(file: &File, len: u64) -> Option<PageBitmap> {
     let mut pages = PageBitmap::new(len.div_ceil(PAGE_SIZE));
     for range in data(file, len)? {
-        (range.start / PAGE_SIZE..range.end.div_ceil(PAGE_SIZE)).for_each(|page| {
-            pages.insert(Gfn(page));
-        });
+        pages.insert_range(range.start / PAGE_SIZE..range.end.div_ceil(PAGE_SIZE));
     }
     Some(pages)
 }

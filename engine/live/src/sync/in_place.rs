@@ -72,24 +72,18 @@ impl InPlace {
         baseline::summaries(&self.file, self.old_len.min(self.len), blocks, workers)
     }
 
-    pub(super) fn put(&mut self, block: BlockId, offset: u64, bytes: &[u8], answers: &mut VecDeque<Answer<io::Error>>) {
-        self.wait(Change { block, range: offset..offset + bytes.len() as u64, bytes: Some(bytes.to_vec()) }, answers);
+    pub(super) fn put(&mut self, block: BlockId, range: Range<u64>, bytes: &[u8], answers: &mut VecDeque<Answer<io::Error>>) {
+        self.wait(Change { block, range, bytes: Some(bytes.to_vec()) }, answers);
     }
 
     pub(super) fn zero(&mut self, block: BlockId, range: Range<u64>, answers: &mut VecDeque<Answer<io::Error>>) {
         self.wait(Change { block, range, bytes: None }, answers);
     }
 
-    /// Writes at once, after what is overwritten is safe.
-    pub(super) fn put_now(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.journal.save(&self.file, self.old_len, std::iter::once(offset..offset + bytes.len() as u64))?;
-        self.file.write_all_at(bytes, offset)
-    }
-
-    /// Makes a range zero at once, after what is overwritten is safe.
-    pub(super) fn zero_now(&mut self, range: Range<u64>) -> io::Result<()> {
+    /// Changes a range at once, after what is overwritten is safe. Without bytes it becomes zero.
+    pub(super) fn change_now(&mut self, range: Range<u64>, bytes: Option<&[u8]>) -> io::Result<()> {
         self.journal.save(&self.file, self.old_len, std::iter::once(range.clone()))?;
-        zero_range(&self.file, range)
+        self.change(range, bytes)
     }
 
     fn wait(&mut self, change: Change, answers: &mut VecDeque<Answer<io::Error>>) {
@@ -108,7 +102,7 @@ impl InPlace {
         let saved = self.journal.save(&self.file, self.old_len, ranges);
         for change in changes {
             let result = match &saved {
-                Ok(()) => self.change(&change),
+                Ok(()) => self.change(change.range, change.bytes.as_deref()),
                 Err(error) => Err(io::Error::new(error.kind(), format!("write the journal: {error}"))),
             };
             let result = result.map(|()| change.bytes.map_or(0, |bytes| bytes.len() as u64));
@@ -116,10 +110,10 @@ impl InPlace {
         }
     }
 
-    fn change(&self, change: &Change) -> io::Result<()> {
-        match &change.bytes {
-            Some(bytes) => self.file.write_all_at(bytes, change.range.start),
-            None => zero_range(&self.file, change.range.clone()),
+    fn change(&self, range: Range<u64>, bytes: Option<&[u8]>) -> io::Result<()> {
+        match bytes {
+            Some(bytes) => self.file.write_all_at(bytes, range.start),
+            None => zero_range(&self.file, range),
         }
     }
 

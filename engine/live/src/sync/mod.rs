@@ -31,7 +31,7 @@ use crate::destination::Destination;
 use crate::driver::{Driver, NoEvents, Observer, RunError};
 use crate::remote::{self, Remote};
 use crate::transport::Session;
-use crate::wire::{Frame, MAX_BLOCK_PAGES, Name, Open, What};
+use crate::wire::{Frame, Name, Open, What};
 pub use error::SyncError;
 pub(crate) use place::Place;
 use source::Source;
@@ -162,8 +162,7 @@ pub async fn sync_remote(
     let began = Instant::now();
     let source = Source::open(source)?;
     let slots = slots(source.len())?;
-    let block_size = u32::try_from(config.block_size).ok().filter(|size| size.div_ceil(4096) <= MAX_BLOCK_PAGES);
-    let block_size = block_size.ok_or(SyncError::BlockSize)?;
+    let block_size = remote::block_size(config.block_size).ok_or(SyncError::BlockSize)?;
     let mut remote = Remote::start(session);
     let what = What::File { bytes: source.len() };
     let open = Open { name, what, block_size, want_baseline: true, resume: None };

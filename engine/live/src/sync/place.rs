@@ -88,10 +88,10 @@ impl Place {
 
     /// Writes a block whose length is that of the pages.
     pub(crate) fn write(&mut self, pages: Range<u64>, bytes: &[u8]) -> io::Result<()> {
-        let (offset, bytes) = self.cut(&pages, bytes);
+        let (range, bytes) = self.cut(&pages, bytes);
         match &mut self.way {
             Way::Replace(replace) => replace.put(pages, bytes),
-            Way::InPlace(in_place) => in_place.put_now(offset, bytes),
+            Way::InPlace(in_place) => in_place.change_now(range, Some(bytes)),
         }
     }
 
@@ -100,15 +100,15 @@ impl Place {
         let range = self.range(&pages);
         match &mut self.way {
             Way::Replace(replace) => replace.zero(pages, range),
-            Way::InPlace(in_place) => in_place.zero_now(range),
+            Way::InPlace(in_place) => in_place.change_now(range, None),
         }
     }
 
-    /// Where a block begins, and what of it lies in the file: of the last page that may be a part.
-    fn cut<'a>(&self, pages: &Range<u64>, bytes: &'a [u8]) -> (u64, &'a [u8]) {
-        let offset = pages.start * PAGE_SIZE;
-        let inside = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        (offset, &bytes[..bytes.len().min(inside)])
+    /// What of a block lies in the file: of the last page that may be a part.
+    fn cut<'a>(&self, pages: &Range<u64>, bytes: &'a [u8]) -> (Range<u64>, &'a [u8]) {
+        let range = self.range(pages);
+        let inside = range.end.saturating_sub(range.start) as usize;
+        (range, &bytes[..inside])
     }
 
     fn range(&self, pages: &Range<u64>) -> Range<u64> {
@@ -182,20 +182,20 @@ impl Destination for &mut Place {
             let result = self.write(out.pages, out.bytes).map(|()| out.bytes.len() as u64);
             return self.answers.push_back(Answer { block: out.block, result });
         }
-        let (offset, bytes) = self.cut(&out.pages, out.bytes);
+        let (range, bytes) = self.cut(&out.pages, out.bytes);
         if let Way::InPlace(in_place) = &mut self.way {
-            in_place.put(out.block, offset, bytes, &mut self.answers);
+            in_place.put(out.block, range, bytes, &mut self.answers);
         }
     }
 
     async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
+        if matches!(self.way, Way::Replace(_)) {
+            let result = self.clear(pages).map(|()| 0);
+            return self.answers.push_back(Answer { block, result });
+        }
         let range = self.range(&pages);
-        match &mut self.way {
-            Way::Replace(replace) => {
-                let result = replace.zero(pages, range).map(|()| 0);
-                self.answers.push_back(Answer { block, result });
-            }
-            Way::InPlace(in_place) => in_place.zero(block, range, &mut self.answers),
+        if let Way::InPlace(in_place) = &mut self.way {
+            in_place.zero(block, range, &mut self.answers);
         }
     }
 
