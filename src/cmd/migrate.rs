@@ -79,6 +79,7 @@ fn config(options: &Migrate) -> MigrateConfig {
         bandwidth: options.bandwidth_limit,
         unconverged: if options.force { Unconverged::HandOver } else { Unconverged::GiveUp },
         throttle: None,
+        delta_room: options.delta_cache,
         verify: options.verify,
     }
 }

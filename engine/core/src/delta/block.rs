@@ -43,6 +43,16 @@ impl PageCounts {
     }
 }
 
+impl core::ops::AddAssign for PageCounts {
+    fn add_assign(&mut self, more: Self) {
+        self.zero += more.zero;
+        self.unchanged += more.unchanged;
+        self.xbzrle += more.xbzrle;
+        self.zstd += more.zstd;
+        self.raw += more.raw;
+    }
+}
+
 /// Most bytes that the encoding of a block takes: each page raw, with its header.
 #[must_use]
 pub fn encoded_limit(block_len: usize) -> usize {

@@ -17,7 +17,7 @@ pub enum MigrateError {
     Aborted,
     /// Nothing gets less.
     #[error(
-        "migrate: the guest writes faster than the wire takes ({} rounds, {} MiB sent); it runs here. Allow a longer --downtime-limit, more bandwidth, or --throttle",
+        "migrate: the guest writes faster than the wire takes ({} rounds, {} MiB sent); it runs here. Allow a longer --downtime-limit or more bandwidth, or hand it over with --force",
         .0.rounds, .0.bytes_sent >> 20
     )]
     NotConverging(Box<Report>),

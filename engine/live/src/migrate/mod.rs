@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, TokioClock};
 use crate::driver::{Driver, Observer, RunError};
 use crate::memory;
+pub use crate::remote::Traffic;
 use crate::remote::{self, Remote};
 use crate::transport::Session;
 use crate::wire::{Frame, MAX_CHUNK, Name, Open, Slot, What};
@@ -42,8 +43,15 @@ pub struct MigrateConfig {
     pub unconverged: Unconverged,
     /// Whether it may be slowed down first.
     pub throttle: Option<Throttle>,
+    /// Most bytes of what was sent that are kept, to send only the differences when a block is sent again. 0: none.
+    pub delta_room: u64,
     /// Compare digests of the whole memory before the guest runs there. It stands still meanwhile.
     pub verify: bool,
+}
+
+impl MigrateConfig {
+    /// As much as QEMU's cache for XBZRLE has by default.
+    pub const DELTA_ROOM: u64 = 64 << 20;
 }
 
 impl Default for MigrateConfig {
@@ -56,6 +64,7 @@ impl Default for MigrateConfig {
             bandwidth: None,
             unconverged: Unconverged::GiveUp,
             throttle: None,
+            delta_room: Self::DELTA_ROOM,
             verify: false,
         }
     }
@@ -149,6 +158,8 @@ pub struct Migrated {
     pub total: Duration,
     /// Blocks of which the destination held something at the start.
     pub held: u64,
+    /// What went over the wire, all of it.
+    pub traffic: Traffic,
 }
 
 /// Migrates the guest to the destination of a session, under this name. `handover` becoming true asks for the pause as soon as
@@ -173,7 +184,7 @@ where
 {
     let began = Instant::now();
     listener.phase(Phase::Opening);
-    let mut remote = Remote::start(session);
+    let mut remote = Remote::start(session, config.delta_room);
     let mut migration = Migration::new(engine_config(config, parts.first_epoch), parts.slots.clone(), Baseline::Fingerprints)
         .map_err(MigrateError::Config)?;
     migration.handle_populated(Nanos(0), Epoch(parts.first_epoch.0 - 1), &parts.populated);
@@ -218,7 +229,7 @@ where
     };
     hand_over(&mut remote, devices, listener).await?;
     let downtime = paused.map_or(Duration::ZERO, |paused| paused.elapsed());
-    Ok(Migrated { report, device_state: state, downtime, total: began.elapsed(), held })
+    Ok(Migrated { report, device_state: state, downtime, total: began.elapsed(), held, traffic: remote.traffic() })
 }
 
 fn engine_config(config: &MigrateConfig, first_epoch: Epoch) -> Config {

@@ -163,7 +163,7 @@ pub async fn sync_remote(
     let source = Source::open(source)?;
     let slots = slots(source.len())?;
     let block_size = remote::block_size(config.block_size).ok_or(SyncError::BlockSize)?;
-    let mut remote = Remote::start(session);
+    let mut remote = Remote::start(session, 0);
     let what = What::File { bytes: source.len() };
     let open = Open { name, what, block_size, want_baseline: true, resume: None };
     let held = remote.open(open).await.map_err(SyncError::Remote)?;

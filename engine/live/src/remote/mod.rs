@@ -1,19 +1,23 @@
 //! A destination on another machine: blocks are encoded and sent by one task for each stream, and answered by acknowledgements.
 
+mod bases;
+mod stream;
+
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pagesieve_core::block::bytes_of;
-use pagesieve_core::{BlockId, BlockSummary, Fingerprint, Migration, delta};
+use pagesieve_core::delta::PageCounts;
+use pagesieve_core::{BlockId, BlockSummary, Fingerprint, Migration};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at};
 
 use crate::destination::{Answer, Destination, Outgoing};
-use crate::transport::{FrameReader, FrameWriter, KEEP_ALIVE, Session};
-use crate::wire::{Frame, Held, MAX_BLOCK_PAGES, Open, Put, Span, Text};
-use crate::zstd::Zstd;
+use crate::transport::Session;
+use crate::wire::{Frame, Held, MAX_BLOCK_PAGES, Open, Span, Text};
+use bases::{Bases, Bytes};
+use stream::Job;
 
 /// Blocks that wait for a stream's task. More would only be memory: the task encodes one at a time.
 const QUEUE: usize = 4;
@@ -28,21 +32,53 @@ pub struct RemoteError {
     pub refused: bool,
 }
 
-/// What a stream's task is to send.
-enum Job {
-    Put { sequence: u64, span: Span, bytes: Vec<u8>, fingerprint: Option<Fingerprint> },
-    Frame(Frame),
+/// A block that was given to a stream and not answered.
+#[derive(Debug)]
+struct OnWay {
+    block: BlockId,
+    first: u64,
+    /// What the destination holds once it has acknowledged it; `None` for zeros.
+    bytes: Option<Bytes>,
+    /// Its bytes on the wire.
+    wire: u64,
 }
 
-/// Blocks that were given to a stream and not answered, with their bytes on the wire as soon as these are known.
-type OnWay = Arc<Mutex<HashMap<u64, (BlockId, u64)>>>;
+/// What the streams and the session share.
+#[derive(Debug, Default)]
+struct Shared {
+    on_way: HashMap<u64, OnWay>,
+    traffic: Traffic,
+}
+
+/// What went over the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that were sent on all streams since the greeting, without what TLS and TCP add.
+    pub sent: u64,
+    /// The forms of the pages that were sent.
+    pub forms: PageCounts,
+}
+
+impl Shared {
+    /// A block was encoded.
+    fn encoded(&mut self, sequence: u64, wire: u64, forms: PageCounts) {
+        self.traffic.forms += forms;
+        if let Some(on_way) = self.on_way.get_mut(&sequence) {
+            on_way.wire = wire;
+        }
+    }
+}
+
+type Common = Arc<Mutex<Shared>>;
 
 /// The streams of a session.
 #[derive(Debug)]
 pub(crate) struct Remote {
     jobs: Vec<mpsc::Sender<Job>>,
     answers: mpsc::UnboundedReceiver<Result<Frame, Text>>,
-    on_way: OnWay,
+    common: Common,
+    /// What deltas are built on.
+    bases: Bases,
     /// Answers to blocks that nobody has fetched yet.
     ready: VecDeque<Answer<RemoteError>>,
     /// Why the session is over, if it is.
@@ -52,19 +88,34 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Starts the tasks of a session.
-    pub(crate) fn start(session: Session) -> Self {
+    /// Starts the tasks of a session. Up to `room` bytes are kept of what was sent, for deltas. A destination that holds a file has
+    /// nothing to build on: `room` is 0 then.
+    pub(crate) fn start(session: Session, room: u64) -> Self {
         let (to_us, answers) = mpsc::unbounded_channel();
-        let on_way = OnWay::default();
+        let common = Common::default();
         let mut tasks = JoinSet::new();
         let jobs = session.streams.into_iter().map(|connection| {
             let (reader, writer) = connection.split();
             let (jobs, queue) = mpsc::channel(QUEUE);
-            tasks.spawn(read(reader, to_us.clone()));
-            tasks.spawn(write(writer, queue, on_way.clone(), to_us.clone()));
+            tasks.spawn(stream::read(reader, to_us.clone()));
+            tasks.spawn(stream::write(writer, queue, common.clone(), to_us.clone()));
             jobs
         });
-        Self { jobs: jobs.collect(), answers, on_way, ready: VecDeque::new(), broken: None, next: 0, _tasks: tasks }
+        Self {
+            jobs: jobs.collect(),
+            answers,
+            common,
+            bases: Bases::new(room),
+            ready: VecDeque::new(),
+            broken: None,
+            next: 0,
+            _tasks: tasks,
+        }
+    }
+
+    /// What went over the wire so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        lock(&self.common).traffic
     }
 
     /// Sends a frame of control.
@@ -133,25 +184,26 @@ impl Remote {
 
     fn answered(&mut self, sequence: u64, error: Option<RemoteError>) {
         // An answer to what was never asked is of no meaning.
-        if let Some((block, bytes)) = lock(&self.on_way).remove(&sequence) {
-            let result = error.map_or(Ok(bytes), Err);
-            self.ready.push_back(Answer { block, result });
+        let Some(OnWay { block, first, bytes, wire }) = lock(&self.common).on_way.remove(&sequence) else { return };
+        if let (Some(bytes), None) = (bytes, &error) {
+            self.bases.keep(first, bytes);
         }
+        self.ready.push_back(Answer { block, result: error.map_or(Ok(wire), Err) });
     }
 
     /// Nothing that is on its way will be answered any more.
     fn break_off(&mut self, why: RemoteError) {
-        let lost: Vec<_> = lock(&self.on_way).drain().collect();
-        for (_, (block, _)) in lost {
+        let lost: Vec<_> = lock(&self.common).on_way.drain().collect();
+        for (_, OnWay { block, .. }) in lost {
             self.ready.push_back(Answer { block, result: Err(why.clone()) });
         }
         self.broken.get_or_insert(why);
     }
 
-    async fn send(&mut self, block: BlockId, job: impl FnOnce(u64) -> Job) {
+    async fn send(&mut self, block: BlockId, first: u64, bytes: Option<Bytes>, job: impl FnOnce(u64) -> Job) {
         let sequence = self.next;
         self.next += 1;
-        lock(&self.on_way).insert(sequence, (block, 0));
+        lock(&self.common).on_way.insert(sequence, OnWay { block, first, bytes, wire: 0 });
         let stream = sequence as usize % self.jobs.len();
         let given = match &self.broken {
             Some(_) => false,
@@ -193,70 +245,8 @@ fn unexpected(frame: &Frame) -> RemoteError {
     lost(Text::new(format_args!("it answered with {}, which makes no sense; use the same version on both sides", frame.kind())))
 }
 
-fn lock(on_way: &OnWay) -> std::sync::MutexGuard<'_, HashMap<u64, (BlockId, u64)>> {
-    on_way.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hands on what comes in.
-async fn read(mut reader: FrameReader, to: mpsc::UnboundedSender<Result<Frame, Text>>) {
-    loop {
-        let next = match reader.read().await {
-            Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(Text::new("the destination has closed the connection; see what it says, then try again")),
-            Err(error) => Err(Text::new(error)),
-        };
-        let over = next.is_err();
-        if to.send(next).is_err() || over {
-            return;
-        }
-    }
-}
-
-/// Encodes and sends what is asked for.
-async fn write(
-    mut writer: FrameWriter,
-    mut jobs: mpsc::Receiver<Job>,
-    on_way: OnWay,
-    to: mpsc::UnboundedSender<Result<Frame, Text>>,
-) {
-    let told = |error: &dyn std::fmt::Display| {
-        let _ = to.send(Err(Text::new(error)));
-    };
-    let mut codec = match Zstd::new(Zstd::DEFAULT_LEVEL) {
-        Ok(codec) => codec,
-        Err(error) => return told(&error),
-    };
-    let mut alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
-    loop {
-        let job = tokio::select! {
-            job = jobs.recv() => job,
-            _ = alive.tick() => Some(Job::Frame(Frame::Ping(0))),
-        };
-        let frame = match job {
-            None => break,
-            Some(Job::Frame(frame)) => frame,
-            Some(Job::Put { sequence, span, bytes, fingerprint }) => {
-                encode(sequence, span, &bytes, fingerprint, &mut codec, &on_way)
-            }
-        };
-        let sent = writer.write(&frame).await;
-        // What waits for nobody goes out at once: the answer to it may be what everyone waits for.
-        let sent = if sent.is_ok() && jobs.is_empty() { writer.flush().await } else { sent };
-        if let Err(error) = sent {
-            return told(&error);
-        }
-    }
-    let _ = writer.close().await;
-}
-
-fn encode(sequence: u64, span: Span, bytes: &[u8], fingerprint: Option<Fingerprint>, codec: &mut Zstd, on_way: &OnWay) -> Frame {
-    let mut encoded = Vec::new();
-    delta::encode_block(bytes, None, codec, &mut encoded);
-    if let Some((_, wire)) = lock(on_way).get_mut(&sequence) {
-        *wire = encoded.len() as u64;
-    }
-    let fingerprint = fingerprint.unwrap_or_else(|| delta::fingerprint(bytes));
-    Frame::Put(Put { sequence, span, fingerprint, based: false, encoded })
+fn lock(common: &Common) -> MutexGuard<'_, Shared> {
+    common.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn span(pages: &Range<u64>) -> Span {
@@ -267,13 +257,16 @@ impl Destination for &mut Remote {
     type Error = RemoteError;
 
     async fn put(&mut self, out: Outgoing<'_>) {
-        let (span, bytes, fingerprint) = (span(&out.pages), out.bytes.to_vec(), out.fingerprint);
-        self.send(out.block, |sequence| Job::Put { sequence, span, bytes, fingerprint }).await;
+        let (span, bytes, fingerprint) = (span(&out.pages), Bytes::from(out.bytes), out.fingerprint);
+        let base = self.bases.take(span.first, bytes.len());
+        let ours = bytes.clone();
+        self.send(out.block, span.first, Some(ours), |sequence| Job::Put { sequence, span, bytes, base, fingerprint }).await;
     }
 
     async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
         let span = span(&pages);
-        self.send(block, |sequence| Job::Frame(Frame::Zero { sequence, span })).await;
+        self.bases.forget(span.first);
+        self.send(block, span.first, None, |sequence| Job::Frame(Frame::Zero { sequence, span })).await;
     }
 
     fn try_answer(&mut self) -> Option<Answer<RemoteError>> {
