@@ -464,6 +464,7 @@ pub(crate) struct Sync {
 Example:
   pagesieve serve --listen 0.0.0.0:7447 --dir /var/lib/pagesieve --keys keys/host2 --guest web1=/run/web1.qmp
   pagesieve migrate --qmp /run/web1.qmp --to host2.example:7447/web1 --keys keys/host1
+  pagesieve migrate --qmp /run/web1.qmp --dry-run --watch 10s
 
 All RAM of the guest must be on shared backends (memory-backend-memfd or -file with share=on). The QEMU at the destination has the same
 machine, memory and devices, is started with -incoming defer, and its monitor is given to `serve --guest`. Disks are to be reachable
@@ -479,8 +480,14 @@ pub(crate) struct Migrate {
     #[arg(long)]
     pub(crate) pid: Option<u32>,
     /// Destination, where `pagesieve serve` listens, and the guest's name there [default name: guest]
-    #[arg(long, value_name = "HOST:PORT[/NAME]")]
-    pub(crate) to: String,
+    #[arg(long, value_name = "HOST:PORT[/NAME]", required_unless_present = "dry_run")]
+    pub(crate) to: Option<String>,
+    /// Only watch the guest, and say how its migration would go over several lines
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Watch the guest for so long first, to foretell its migration; 0s does not
+    #[arg(long, default_value = "1s", value_parser = units::span)]
+    pub(crate) watch: Duration,
     /// Pause the guest when the rest can be sent in this time
     #[arg(long, default_value = "300ms", value_parser = units::span)]
     pub(crate) downtime_limit: Duration,
@@ -508,6 +515,9 @@ pub(crate) struct Migrate {
     /// Compare digests of all memory before the guest runs there; it stands still meanwhile
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Write a trace of the migration, for replay, verify and report
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(crate) record: Option<PathBuf>,
     /// Fail if the kernel program cannot be used
     #[arg(long)]
     pub(crate) require_ebpf: bool,

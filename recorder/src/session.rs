@@ -154,7 +154,12 @@ pub fn record(
     if !matches!(spec, TargetSpec::Command(_)) && session.observer.slots().is_empty() {
         return Err(no_memory(&target, options));
     }
-    let header = session.header(&target);
+    let header = Header {
+        class: options.class.clone(),
+        epoch_length: Nanos(options.epoch.as_nanos() as u64),
+        fingerprints: options.fingerprints,
+        ..header(&session.observer, &target)
+    };
     let mut writer = Writer::create_with(&options.output, &header, CreateOptions { force: options.force })?;
     session.hold(&mut writer, first)?;
     let ended = session.run(&mut target, stop, &mut writer, listener);
@@ -171,6 +176,26 @@ pub(crate) fn page_limits(target: &Target, wanted: Option<u64>) -> (u64, u64) {
     let guest_frames = target.guest.as_ref().map(Guest::frame_end);
     let table = wanted.unwrap_or(DEFAULT_PAGE_LIMIT.max(guest_frames.unwrap_or(0)));
     (table, wanted.unwrap_or(if guest_frames.is_some() { u64::MAX } else { DEFAULT_PAGE_LIMIT }))
+}
+
+/// What a trace of this target says of it at its start.
+pub(crate) fn header(observer: &Observer, target: &Target) -> Header {
+    let kind = if observer.guest().is_some() { "qemu" } else { "process" };
+    Header {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        clock: "CLOCK_MONOTONIC".to_owned(),
+        machine: machine(),
+        source: observer.events.source(),
+        hooks: observer.events.hooks(),
+        arming: observer.arming(),
+        target: Observed { kind: kind.to_owned(), pid: target.pid, command: target.command.clone() },
+        class: None,
+        epoch_length: Nanos(0),
+        fingerprints: false,
+        fingerprint_key: None,
+        slots: observer.slots(),
+    }
 }
 
 fn no_memory(target: &Target, options: &Options) -> RecordError {
@@ -212,25 +237,6 @@ impl Session<'_> {
                 Closed::Postponed => {}
                 Closed::TargetEnded => return Err(RecordError::EndedEarly { pid: target.pid }),
             }
-        }
-    }
-
-    fn header(&self, target: &Target) -> Header {
-        let kind = if self.observer.guest().is_some() { "qemu" } else { "process" };
-        Header {
-            tool: env!("CARGO_PKG_VERSION").to_owned(),
-            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            clock: "CLOCK_MONOTONIC".to_owned(),
-            machine: machine(),
-            source: self.observer.events.source(),
-            hooks: self.observer.events.hooks(),
-            arming: self.observer.arming(),
-            target: Observed { kind: kind.to_owned(), pid: target.pid, command: target.command.clone() },
-            class: self.options.class.clone(),
-            epoch_length: Nanos(self.options.epoch.as_nanos() as u64),
-            fingerprints: self.options.fingerprints,
-            fingerprint_key: None,
-            slots: self.observer.slots(),
         }
     }
 

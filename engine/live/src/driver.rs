@@ -13,8 +13,13 @@ use crate::destination::{Answer, Destination, Outgoing};
 /// How often accesses are fetched. A default ring is then a tenth full at a million accesses a second.
 const DRAIN: Nanos = Nanos(20 * Nanos::MILLISECOND.0);
 
-/// Told what happens. Both calls do nothing unless overridden.
+/// Told what happens. All calls do nothing unless overridden.
 pub trait Observer {
+    /// The engine has an action; or none, and time goes by.
+    fn turn(&mut self, now: Nanos, migration: &Migration) {
+        let _ = (now, migration);
+    }
+
     /// The engine wants this.
     fn action(&mut self, now: Nanos, action: &Action) {
         let _ = (now, action);
@@ -103,6 +108,7 @@ where
                 migration.request_handover(self.clock.now());
             }
             while let Some(action) = migration.poll_action() {
+                self.observer.turn(self.clock.now(), migration);
                 self.observer.action(self.clock.now(), &action);
                 if let Action::Finish(report) = action {
                     return Ok(*report);
@@ -115,6 +121,7 @@ where
                     break;
                 }
             }
+            self.observer.turn(self.clock.now(), migration);
             let until =
                 if self.clock.now() >= tick { tick } else { migration.poll_timeout().map_or(tick, |time| time.min(tick)) };
             tokio::select! {

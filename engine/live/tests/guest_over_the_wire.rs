@@ -6,12 +6,14 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use pagesieve_core::forecast::{Forecast, Link};
 use pagesieve_core::migration::Unconverged;
 use pagesieve_core::ports::{ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
-use pagesieve_core::{Backing, Coverage, Epoch, Gfn, Hva, MemSlot, MemSlots, PAGE_SIZE, PageBitmap};
+use pagesieve_core::{Backing, Coverage, Epoch, Gfn, Hva, MemSlot, MemSlots, Nanos, PAGE_SIZE, PageBitmap, Report};
 use pagesieve_live::NoEvents;
-use pagesieve_live::migrate::{Guest, Handover, MigrateConfig, Migrated, migrate};
+use pagesieve_live::migrate::{Guest, Handover, MigrateConfig, MigrateListener, Migrated, Phase, Round, foretell, migrate};
 use pagesieve_live::serve::{Ended, GuestHost, ResumeError, Root, Takes, serve};
 use pagesieve_live::sync::SyncConfig;
 use pagesieve_live::transport::{ClientSecurity, Connector, Listener, ListenerLimits, ServerSecurity, Timeouts};
@@ -152,18 +154,80 @@ impl GuestHost for Home {
     }
 }
 
+/// What was told.
+#[derive(Default)]
+struct Heard {
+    phases: Vec<Phase>,
+    forecasts: Vec<Forecast>,
+    rounds: Vec<Round>,
+    report: Option<Report>,
+}
+
+impl MigrateListener for Heard {
+    fn phase(&mut self, phase: Phase) {
+        self.phases.push(phase);
+    }
+
+    fn forecast(&mut self, forecast: &Forecast) {
+        assert!(self.rounds.len() < 2, "it is of use at the beginning");
+        self.forecasts.push(*forecast);
+    }
+
+    fn round(&mut self, round: &Round) {
+        self.rounds.push(*round);
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.report = Some(report.clone());
+    }
+}
+
+impl Heard {
+    /// The parts of the story make up the whole.
+    fn check(&self, done: &Migrated, rounds: u32) {
+        use Phase::{Devices, Handover, Opening, Precopy, StopAndCopy, Watching};
+        assert_eq!(self.phases, [Opening, Watching, Precopy, StopAndCopy, Devices, Handover]);
+        assert_eq!(self.report.as_ref(), Some(&done.report));
+        let numbers: Vec<_> = self.rounds.iter().map(|round| (round.number, round.paused)).collect();
+        assert_eq!(numbers, (0..=rounds).map(|number| (number, number == rounds)).collect::<Vec<_>>());
+        let sum = |part: fn(&Round) -> u64| self.rounds.iter().map(part).sum::<u64>();
+        assert_eq!(sum(|round| round.bytes_wire), done.report.bytes_wire);
+        assert_eq!(sum(|round| round.blocks_sent), done.report.blocks.sent);
+        assert_eq!(sum(|round| round.bytes_sent), done.report.bytes_sent);
+        for round in &self.rounds {
+            assert_eq!(round.left, if round.paused { 0 } else { HOT_PAGES * PAGE_SIZE }, "{round:?}");
+        }
+        // Before the first round no bandwidth is known, after it one is.
+        let known: Vec<_> = self.forecasts.iter().map(|forecast| forecast.link.bandwidth.is_some()).collect();
+        assert_eq!(known, [false, true]);
+    }
+}
+
+fn source() -> Source {
+    Source(Rc::new(RefCell::new(State { memory: noise(PAGES as usize * PAGE), epochs: 0, paused: false })))
+}
+
+fn parts(source: &Source) -> Guest<NoEvents, Source, Source, Source> {
+    let slot = MemSlot { base: Gfn(0), pages: PAGES, hva: Hva(0), backing: Backing::Shared, numa_node: None };
+    let slots = MemSlots::from_slots([slot]).unwrap();
+    let (log, memory, guest) = (source.clone(), source.clone(), source.clone());
+    Guest { accesses: NoEvents, log, memory, guest, slots, first_epoch: Epoch(1), populated: bitmap(0..PAGES) }
+}
+
 /// Moves the guest in so many rounds, and sees that all of it arrived.
 fn moved(rounds: u32, delta_room: u64, spoiled: u32) -> Migrated {
     let home = Home { memory: Arc::new(Mutex::new(vec![0; PAGES as usize * PAGE])), spoiled: Arc::new(Mutex::new(spoiled)) };
-    let source = Source(Rc::new(RefCell::new(State { memory: noise(PAGES as usize * PAGE), epochs: 0, paused: false })));
+    let source = source();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let done = runtime.block_on(run(&source, home.clone(), rounds, delta_room));
+    let mut heard = Heard::default();
+    let done = runtime.block_on(run(&source, home.clone(), rounds, delta_room, &mut heard));
+    heard.check(&done, rounds);
     assert!(source.0.borrow().paused, "it runs at the other end");
     assert!(*home.memory.lock().unwrap() == source.0.borrow().memory, "the sides differ");
     done
 }
 
-async fn run(source: &Source, home: Home, rounds: u32, delta_room: u64) -> Migrated {
+async fn run(source: &Source, home: Home, rounds: u32, delta_room: u64, heard: &mut Heard) -> Migrated {
     let address = "127.0.0.1:0".parse().unwrap();
     let bound = Listener::bind(address, ServerSecurity::PlainLoopback, Timeouts::default(), ListenerLimits::default()).await;
     let mut listener = bound.unwrap();
@@ -177,13 +241,10 @@ async fn run(source: &Source, home: Home, rounds: u32, delta_room: u64) -> Migra
     });
     let connector = Connector { security: ClientSecurity::PlainLoopback, timeouts: Timeouts::default(), limiter: None };
     let session = connector.connect("127.0.0.1", port, 2).await.unwrap();
-    let slot = MemSlot { base: Gfn(0), pages: PAGES, hva: Hva(0), backing: Backing::Shared, numa_node: None };
-    let (accesses, log, memory, guest) = (NoEvents, source.clone(), source.clone(), source.clone());
-    let slots = MemSlots::from_slots([slot]).unwrap();
-    let parts = Guest { accesses, log, memory, guest, slots, first_epoch: Epoch(1), populated: bitmap(0..PAGES) };
     let config = MigrateConfig {
+        watch: Duration::from_millis(40),
         max_rounds: rounds,
-        downtime_limit: std::time::Duration::ZERO,
+        downtime_limit: Duration::ZERO,
         unconverged: Unconverged::HandOver,
         delta_room,
         verify: true,
@@ -191,7 +252,7 @@ async fn run(source: &Source, home: Home, rounds: u32, delta_room: u64) -> Migra
     };
     let ((_handover, handover), (_abort, abort)) = (tokio::sync::watch::channel(false), tokio::sync::watch::channel(false));
     let name = Name::new("guest").unwrap();
-    let done = migrate(parts, &mut Devices, session, name, &config, (handover, abort), &mut ()).await.unwrap();
+    let done = migrate(parts(source), &mut Devices, session, name, &config, (handover, abort), heard).await.unwrap();
     let ended = server.await.unwrap().unwrap();
     assert!(matches!(ended, Ended::HandedOver { ref name } if name == "guest"), "{ended:?}");
     done
@@ -216,4 +277,17 @@ fn a_delta_to_what_is_not_there_is_sent_again_whole() {
     // The two that followed a spoiled one came out wrong, were refused, and went again without a base.
     assert_eq!(done.traffic.forms.xbzrle, 4 * HOT_PAGES);
     assert_eq!(done.report.causes.retried, 2, "{:?}", done.report.causes);
+}
+
+#[test]
+fn a_guest_is_foretold_without_being_touched() {
+    let source = source();
+    let link = |bandwidth| Link { bandwidth: Some(bandwidth), downtime_limit: Nanos(300 * Nanos::MILLISECOND.0), max_rounds: 30 };
+    let config = MigrateConfig { watch: Duration::from_millis(40), ..MigrateConfig::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let forecasts = runtime.block_on(foretell(parts(&source), &config, &[link(1000), link(1 << 40)])).unwrap();
+    // It writes 64 KiB in every 10 ms: too much for the one, nothing for the other.
+    assert_eq!(forecasts.iter().map(|forecast| forecast.converges).collect::<Vec<_>>(), [false, true]);
+    let state = source.0.borrow();
+    assert!(!state.paused && state.epochs > 0);
 }

@@ -11,6 +11,9 @@ pub enum LiveError {
     /// As for a recording.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The trace cannot be written.
+    #[error(transparent)]
+    Write(#[from] pagesieve_traces::WriteError),
     /// The monitor failed.
     #[error(transparent)]
     Qmp(#[from] QmpError),

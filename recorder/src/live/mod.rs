@@ -31,6 +31,7 @@
 mod error;
 mod ports;
 mod ram;
+mod recording;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -38,23 +39,25 @@ use std::rc::Rc;
 
 use pagesieve_core::{Epoch, MemSlots, PageBitmap};
 use pagesieve_ebpf::HookChoice;
-use pagesieve_traces::{EventSource, Frame};
+use pagesieve_traces::{EventSource, Frame, WriteError};
 
 pub use crate::qemu::{DeviceState, Incoming, RamLayout, RamPart, StateError, StateLimits};
 pub use error::LiveError;
 pub use ports::{Accesses, Log, Memory, Pausable};
 pub use ram::DestinationRam;
+pub use recording::RecordTo;
 
 use crate::epoch::{Closed, Observer};
 use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
 use crate::qemu::Guest;
-use crate::session::page_limits;
+use crate::session::{header, page_limits};
 use crate::target::{CommandOutput, Target, TargetSpec};
 use crate::writes::{self, WriteLog, WriteTracking};
+use recording::Recording;
 
-/// Hears of every frame, such as a writer of traces.
+/// Hears of every frame.
 pub type FrameListener = Box<dyn FnMut(&Frame)>;
 
 /// How to observe.
@@ -76,6 +79,8 @@ pub struct LiveOptions {
     pub require_ebpf: bool,
     /// A pause also takes the state of the guest's devices, for a migration.
     pub device_state: Option<StateLimits>,
+    /// Also write a trace.
+    pub record: Option<RecordTo>,
 }
 
 impl Default for LiveOptions {
@@ -89,6 +94,7 @@ impl Default for LiveOptions {
             ring_bytes: 8 << 20,
             require_ebpf: false,
             device_state: None,
+            record: None,
         }
     }
 }
@@ -125,13 +131,14 @@ pub struct LiveTarget {
 
 struct Shared {
     observer: Observer,
-    /// Ends a command that we started, when we are done.
-    _target: Target,
+    /// Dropped, it ends a command that we started.
+    target: Target,
     /// The closing before failed after it may have armed some pages.
     in_doubt: bool,
     device_state: Option<StateLimits>,
     state: Option<DeviceState>,
     listener: Option<FrameListener>,
+    recording: Option<Recording>,
 }
 
 impl fmt::Debug for LiveTarget {
@@ -146,6 +153,9 @@ impl LiveTarget {
     /// # Errors
     /// See [`LiveError`]. The target is never harmed.
     pub fn open(spec: &TargetSpec, options: &LiveOptions, listener: Option<FrameListener>) -> Result<Self, LiveError> {
+        if let Some(to) = options.record.as_ref().filter(|to| !to.force && to.path.exists()) {
+            return Err(WriteError::Exists { path: to.path.clone() }.into());
+        }
         let mut target = Target::start(spec, !options.regions.is_empty(), CommandOutput::ToStderr)?;
         let (table, page_limit) = page_limits(&target, options.page_limit);
         let source = if options.require_ebpf { SourceChoice::Ebpf } else { options.source };
@@ -164,9 +174,10 @@ impl LiveTarget {
             writes_fallback,
             guest: observer.guest().map(Guest::describe),
         };
-        let mut shared =
-            Shared { observer, _target: target, in_doubt: false, device_state: options.device_state, state: None, listener };
+        let (device_state, state, recording) = (options.device_state, None, None);
+        let mut shared = Shared { observer, target, in_doubt: false, device_state, state, listener, recording };
         let first = shared.frame()?;
+        shared.record(options.record.as_ref(), &first)?;
         let slots = MemSlots::from_slots(shared.observer.slots())?;
         if slots.is_empty() {
             return Err(LiveError::NoMemory { pid: status.pid });
@@ -260,6 +271,16 @@ impl LiveTarget {
         self.with_guest(|guest| Ok(guest.take_back()?))
     }
 
+    /// Ends the trace that is written beside, with this word, and returns its bytes; 0 if there is none or it was ended before.
+    ///
+    /// # Errors
+    /// What kept it from being written. All frames before that are in it.
+    pub fn end_recording(&self, what: &str) -> Result<u64, LiveError> {
+        let shared = &mut *self.shared.borrow_mut();
+        let now = shared.observer.events.now();
+        Ok(shared.recording.as_mut().map_or(Ok(0), |recording| recording.end(now, what))?)
+    }
+
     fn with_guest<T>(&self, act: impl FnOnce(&mut Guest) -> Result<T, LiveError>) -> Result<T, LiveError> {
         act(self.shared.borrow_mut().observer.guest_mut().ok_or(LiveError::NoMonitor)?)
     }
@@ -279,6 +300,16 @@ fn tracking(target: &Target, options: &LiveOptions) -> Result<(Box<dyn WriteLog>
 }
 
 impl Shared {
+    /// Begins a trace, if one is wanted, with the first frame.
+    fn record(&mut self, to: Option<&RecordTo>, first: &Frame) -> Result<(), LiveError> {
+        if let Some(to) = to {
+            let mut recording = Recording::create(to, header(&self.observer, &self.target))?;
+            recording.frame(first);
+            self.recording = Some(recording);
+        }
+        Ok(())
+    }
+
     /// Closes an epoch, and tries again if a thread would not stop.
     fn frame(&mut self) -> Result<Frame, LiveError> {
         const TRIES: u32 = 3;
@@ -287,6 +318,9 @@ impl Shared {
                 Closed::Frame(frame) => {
                     if let Some(listener) = &mut self.listener {
                         listener(&frame);
+                    }
+                    if let Some(recording) = &mut self.recording {
+                        recording.frame(&frame);
                     }
                     return Ok(*frame);
                 }

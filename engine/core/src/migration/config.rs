@@ -121,6 +121,9 @@ pub struct Config {
     pub min_access: u32,
     /// When the migration begins; accesses and dirty logs are taken before it too.
     pub start: Nanos,
+    /// Precopy: closes an epoch this often until it begins, so that there is something to foretell it from. `None`: the driver
+    /// may do so.
+    pub watch_interval: Option<Nanos>,
     /// The epoch that is open when the migration is made. Memory must have been armed when it began; at least 1.
     pub first_epoch: Epoch,
     /// Attempts to send one block in one round before the migration fails.
@@ -149,6 +152,7 @@ impl Config {
             aging_threshold: Nanos(5 * Nanos::SECOND.0),
             min_access: 1,
             start: Nanos(0),
+            watch_interval: None,
             first_epoch: Epoch(1),
             attempts: 3,
             retry_delay: Nanos::SECOND,

@@ -8,6 +8,7 @@ mod explain;
 mod flight;
 mod input;
 mod learnt;
+mod progress;
 mod round;
 mod transfer;
 
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 pub use action::{Action, Encoding, Outcome, Report};
 pub use config::{Baseline, Config, ConfigError, Kept, Mode, Purpose, Throttle, Unconverged};
 pub use explain::PageView;
+pub use progress::Progress;
 
 use crate::block::{Blocks, Fingerprint};
 use crate::evidence::Evidence;
@@ -108,6 +110,13 @@ enum Phase {
     Done { failed: bool },
 }
 
+/// What a precopy that has not begun waits for.
+fn watching(config: &Config, now: Nanos) -> Phase {
+    let step = config.watch_interval.filter(|_| now < config.start);
+    let until = step.map_or(config.start, |step| now.after(step).min(config.start));
+    Phase::Waiting { until, close: step.is_some() }
+}
+
 impl Migration {
     /// A migration of the memory in `slots` to a destination that holds `baseline`.
     ///
@@ -141,7 +150,7 @@ impl Migration {
         }
         let phase = match config.mode {
             Mode::Sync { interval } => Phase::Waiting { until: config.start.after(interval), close: true },
-            Mode::Precopy { .. } => Phase::Waiting { until: config.start, close: false },
+            Mode::Precopy { .. } => watching(&config, Nanos(0)),
         };
         Ok(Self {
             redirty: Redirty::new(if policy.wants_redirty() { slots.frame_end() } else { 0 }),

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::flight::{BlockState, Sent};
-use super::{Action, Migration, Mode, Outcome, Phase};
+use super::{Action, Migration, Mode, Outcome, Phase, watching};
 use crate::Nanos;
 use crate::block::{BlockId, Blocks, bytes_of};
 use crate::evidence::SkipReason;
@@ -22,6 +22,10 @@ impl Migration {
         }
         if self.handover {
             return self.begin_pause(false);
+        }
+        if !self.begun && matches!(self.config.mode, Mode::Precopy { .. }) {
+            self.phase = watching(&self.config, self.now);
+            return;
         }
         self.cut_as_wanted();
         match self.config.mode {

@@ -5,26 +5,34 @@
 //! the destination lets it go on here, so it never runs in two places.
 
 mod error;
+mod follow;
+mod foretell;
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use pagesieve_core::forecast::Link;
 use pagesieve_core::migration::{Throttle, Unconverged};
 use pagesieve_core::ports::{AccessSource, DirtyLog, GuestMemory, PausableGuest};
 use pagesieve_core::{
-    Action, Baseline, Config, Epoch, MemSlots, Migration, Mode, Nanos, Outcome, PAGE_SIZE, PageBitmap, PolicyKind, Purpose,
-    Report, delta,
+    Baseline, Config, Epoch, MemSlots, Migration, Mode, Nanos, Outcome, PAGE_SIZE, PageBitmap, PolicyKind, Purpose, Report, delta,
 };
 use tokio::sync::watch;
 
 use crate::clock::{Clock, TokioClock};
-use crate::driver::{Driver, Observer, RunError};
+use crate::driver::{Driver, RunError};
 use crate::memory;
 pub use crate::remote::Traffic;
 use crate::remote::{self, Remote};
 use crate::transport::Session;
 use crate::wire::{Frame, MAX_CHUNK, Name, Open, Slot, What};
 pub use error::MigrateError;
+use follow::Follow;
+pub use follow::{MigrateListener, Phase, Round};
+pub use foretell::foretell;
+
+/// Epochs into which the time is cut in which the guest is watched: more of them tell short rounds from long ones.
+const WATCHES: u32 = 4;
 
 /// How to migrate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +41,8 @@ pub struct MigrateConfig {
     pub policy: PolicyKind,
     /// Bytes in a block: a power of two, 4 KiB to 1 MiB.
     pub block_size: u64,
+    /// Watch the guest for so long before anything is sent, so that its migration can be foretold. Zero: it is not.
+    pub watch: Duration,
     /// Pause the guest when the rest can be sent in this time.
     pub downtime_limit: Duration,
     /// Rounds after which precopy is over, converged or not.
@@ -50,6 +60,12 @@ pub struct MigrateConfig {
 }
 
 impl MigrateConfig {
+    /// How long an epoch is while the guest is watched; `None` if it is not.
+    #[must_use]
+    pub fn watch_epoch(&self) -> Option<Duration> {
+        Some(self.watch / WATCHES).filter(|epoch| *epoch > Duration::ZERO)
+    }
+
     /// As much as QEMU's cache for XBZRLE has by default.
     pub const DELTA_ROOM: u64 = 64 << 20;
 }
@@ -59,6 +75,7 @@ impl Default for MigrateConfig {
         Self {
             policy: PolicyKind::Proven,
             block_size: 64 * 1024,
+            watch: Duration::from_secs(1),
             downtime_limit: Duration::from_nanos(Mode::DOWNTIME_LIMIT.0),
             max_rounds: Mode::MAX_ROUNDS,
             bandwidth: None,
@@ -110,41 +127,6 @@ pub trait Handover {
     fn take_back(&mut self) -> Result<(), String>;
 }
 
-/// Told what happens; all calls do nothing unless overridden.
-pub trait MigrateListener {
-    /// A phase begins.
-    fn phase(&mut self, phase: Phase) {
-        let _ = phase;
-    }
-
-    /// The engine wants this.
-    fn action(&mut self, now: Nanos, action: &Action) {
-        let _ = (now, action);
-    }
-
-    /// Something failed and is dealt with.
-    fn trouble(&mut self, what: &str) {
-        let _ = what;
-    }
-}
-
-impl MigrateListener for () {}
-
-/// The phases of a migration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The destination says what it holds.
-    Opening,
-    /// The guest runs and its memory is sent.
-    Precopy,
-    /// The guest stands still, and the rest is sent.
-    StopAndCopy,
-    /// The destination loads the devices.
-    Devices,
-    /// The destination starts the guest.
-    Handover,
-}
-
 /// What a migration did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Migrated {
@@ -189,7 +171,9 @@ where
         .map_err(MigrateError::Config)?;
     migration.handle_populated(Nanos(0), Epoch(parts.first_epoch.0 - 1), &parts.populated);
     let held = open(&mut remote, &mut migration, &parts.slots, name, config).await?;
-    listener.phase(Phase::Precopy);
+    if config.watch > Duration::ZERO {
+        listener.phase(Phase::Watching);
+    }
     let mut driver = Driver {
         accesses: parts.accesses,
         log: parts.log,
@@ -197,7 +181,7 @@ where
         guest: parts.guest,
         destination: &mut remote,
         clock: TokioClock::start(),
-        observer: Watch { listener, paused: None, trouble: None },
+        observer: Follow::new(listener, link(config)),
         fingerprint: Some(delta::fingerprint),
         handover,
     };
@@ -213,7 +197,7 @@ where
         }
     };
     let report = report.map_err(|RunError::Resume(why)| MigrateError::Stopped(why))?;
-    let Driver { mut guest, mut memory, observer: Watch { listener, paused, trouble }, .. } = driver;
+    let Driver { mut guest, mut memory, observer: Follow { listener, paused, trouble, .. }, .. } = driver;
     match report.outcome {
         Outcome::Completed => {}
         Outcome::NotConverging => return Err(MigrateError::NotConverging(Box::new(report))),
@@ -232,13 +216,24 @@ where
     Ok(Migrated { report, device_state: state, downtime, total: began.elapsed(), held, traffic: remote.traffic() })
 }
 
+fn link(config: &MigrateConfig) -> Link {
+    let (bandwidth, max_rounds) = (config.bandwidth, config.max_rounds);
+    Link { bandwidth, downtime_limit: nanos(config.downtime_limit), max_rounds }
+}
+
+fn nanos(time: Duration) -> Nanos {
+    Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
 fn engine_config(config: &MigrateConfig, first_epoch: Epoch) -> Config {
-    let downtime_limit = Nanos(u64::try_from(config.downtime_limit.as_nanos()).unwrap_or(u64::MAX));
-    let mode = Mode::Precopy { bandwidth: config.bandwidth, downtime_limit, max_rounds: config.max_rounds };
+    let Link { bandwidth, downtime_limit, max_rounds } = link(config);
+    let mode = Mode::Precopy { bandwidth, downtime_limit, max_rounds };
     Config {
         block_size: config.block_size,
         unconverged: config.unconverged,
         throttle: config.throttle,
+        start: nanos(config.watch),
+        watch_interval: config.watch_epoch().map(nanos),
         first_epoch,
         ..Config::new(Purpose::Live, config.policy, mode)
     }
@@ -308,32 +303,5 @@ async fn hand_over(
         }
         Ok(other) => Err(MigrateError::Unknown(format!("it answered with {}", other.kind()))),
         Err(error) => Err(MigrateError::Unknown(error.to_string())),
-    }
-}
-
-/// Follows the engine, and keeps the last trouble for the error.
-struct Watch<'a> {
-    listener: &'a mut dyn MigrateListener,
-    paused: Option<Instant>,
-    trouble: Option<String>,
-}
-
-impl Observer for Watch<'_> {
-    fn action(&mut self, now: Nanos, action: &Action) {
-        match action {
-            Action::Pause => {
-                self.paused = Some(Instant::now());
-                self.listener.phase(Phase::StopAndCopy);
-            }
-            Action::Resume => self.paused = None,
-            _ => {}
-        }
-        self.listener.action(now, action);
-    }
-
-    fn trouble(&mut self, _: Nanos, what: &str, error: &dyn Display) {
-        let text = format!("{what}: {error}");
-        self.listener.trouble(&text);
-        self.trouble = Some(text);
     }
 }

@@ -55,6 +55,8 @@ struct Shared {
 pub struct Traffic {
     /// Bytes that were sent on all streams since the greeting, without what TLS and TCP add.
     pub sent: u64,
+    /// Bytes that came back.
+    pub received: u64,
     /// The forms of the pages that were sent.
     pub forms: PageCounts,
 }
@@ -97,7 +99,7 @@ impl Remote {
         let jobs = session.streams.into_iter().map(|connection| {
             let (reader, writer) = connection.split();
             let (jobs, queue) = mpsc::channel(QUEUE);
-            tasks.spawn(stream::read(reader, to_us.clone()));
+            tasks.spawn(stream::read(reader, common.clone(), to_us.clone()));
             tasks.spawn(stream::write(writer, queue, common.clone(), to_us.clone()));
             jobs
         });

@@ -19,9 +19,12 @@ pub(super) enum Job {
 }
 
 /// Hands on what comes in.
-pub(super) async fn read(mut reader: FrameReader, to: mpsc::UnboundedSender<Result<Frame, Text>>) {
+pub(super) async fn read(mut reader: FrameReader, common: Common, to: mpsc::UnboundedSender<Result<Frame, Text>>) {
     loop {
-        let next = match reader.read().await {
+        let before = reader.received();
+        let next = reader.read().await;
+        lock(&common).traffic.received += reader.received() - before;
+        let next = match next {
             Ok(Some(frame)) => Ok(frame),
             Ok(None) => Err(Text::new("the destination has closed the connection; see what it says, then try again")),
             Err(error) => Err(Text::new(error)),

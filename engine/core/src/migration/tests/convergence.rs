@@ -324,3 +324,43 @@ fn a_smaller_share_of_the_wire_is_no_standstill() {
     }
     assert_eq!(rests.next(), None, "each round left less than the one before");
 }
+
+#[test]
+fn a_guest_is_watched_before_the_first_round_and_then_foretold() {
+    let mode = Mode::Precopy { bandwidth: Some(MIB), downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 };
+    let mut migration = large(mode, |config| {
+        config.start = Nanos::SECOND;
+        config.watch_interval = Some(Nanos(400 * Nanos::MILLISECOND.0));
+    });
+    let mut closed = Vec::new();
+    while migration.poll_action().is_none() {
+        let until = migration.poll_timeout().expect("a time to wait for");
+        migration.handle_timeout(until);
+        assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+        assert!(!migration.progress().begun);
+        closed.push(until.0 / Nanos::MILLISECOND.0);
+        let epoch = migration.open_epoch();
+        migration.handle_dirty_log(until, epoch, &first_pages(128), Coverage::Complete);
+    }
+    assert_eq!(closed, [400, 800, 1000], "the last one is cut short");
+    assert!(migration.progress().begun);
+    let forecast = migration.forecast().expect("three epochs are enough");
+    // It writes 512 KiB again and again, which take half a second.
+    assert!(!forecast.converges && forecast.needed_bandwidth.is_some_and(|needed| needed > MIB), "{forecast}");
+    assert_eq!(migration.report(Outcome::Completed).rounds, 0, "closing epochs was no round");
+}
+
+#[test]
+fn a_handover_that_is_asked_for_while_the_guest_is_watched_ends_that() {
+    let mut migration = large(endless(), |config| {
+        config.start = Nanos::SECOND;
+        config.watch_interval = Some(Nanos(400 * Nanos::MILLISECOND.0));
+    });
+    migration.request_handover(Nanos(1));
+    assert_eq!(migration.poll_action(), Some(Action::Pause));
+    migration.handle_paused(Nanos(2));
+    assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+    let epoch = migration.open_epoch();
+    migration.handle_dirty_log(Nanos(3), epoch, &first_pages(1), Coverage::Complete);
+    assert!(matches!(migration.poll_action(), Some(Action::ReadBlock(_))), "the guest stands still: no more watching");
+}
