@@ -5,6 +5,8 @@ pub mod destination;
 pub mod pair;
 pub mod qemu;
 pub mod slow_disk;
+pub mod small_disk;
+pub mod wire_fault;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -62,6 +64,14 @@ impl Run {
         assert_eq!(self.stderr.matches('\n').count(), 1, "{self:?}");
         assert!(self.stderr.starts_with("pagesieve: failed to ") && self.stderr.ends_with('\n'), "{self:?}");
         self.expect_words(words);
+    }
+
+    /// As [`Run::expect_failure`], and the line says what to do about a connection that broke.
+    #[track_caller]
+    pub fn expect_advice(&self) {
+        self.expect_failure(&[]);
+        let advice = ["try again", "resume to go on", "its messages say why"];
+        assert!(advice.iter().any(|words| self.stderr.contains(words)), "no advice in {self:?}");
     }
 
     /// The argument parser's own error: status 2.

@@ -171,7 +171,11 @@ fn answered(sequence: u64, result: Result<(), (Fault, Text)>) -> Frame {
 }
 
 fn stored(error: io::Error) -> (Fault, Text) {
-    (Fault::Storage, Text::new(error))
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room at the destination, then try again",
+        _ => "look at the disk of the destination, then try again",
+    };
+    (Fault::Storage, Text::new(format_args!("{error}; {advice}")))
 }
 
 #[cfg(test)]

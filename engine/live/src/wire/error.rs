@@ -14,7 +14,9 @@ pub enum WireError {
     #[error("the greeting is damaged; try again, and look at the network between both sides if it stays so")]
     Greeting,
     /// No frame has such a number.
-    #[error("frame {frame} at byte {offset} has the unknown kind {kind}; use one version of pagesieve on both sides")]
+    #[error(
+        "frame {frame} at byte {offset} has the unknown kind {kind}: it is damaged, or no pagesieve is at the other end; try again"
+    )]
     Kind {
         /// Number of the frame.
         frame: u64,
@@ -24,7 +26,9 @@ pub enum WireError {
         kind: u8,
     },
     /// A frame claims to be larger than any frame is.
-    #[error("frame {frame} ({kind}) at byte {offset} claims {length} bytes, more than the {MAX_BODY} that are allowed")]
+    #[error(
+        "frame {frame} ({kind}) at byte {offset} claims {length} bytes, more than the {MAX_BODY} that are allowed; try again"
+    )]
     TooLong {
         /// Number of the frame.
         frame: u64,
@@ -36,7 +40,9 @@ pub enum WireError {
         length: u32,
     },
     /// The frame was changed on its way.
-    #[error("frame {frame} ({kind}, {length} bytes) at byte {offset} is damaged: its checksum is wrong; it was not applied")]
+    #[error(
+        "frame {frame} ({kind}, {length} bytes) at byte {offset} is damaged and was not applied; try again, and look at the network if it stays so"
+    )]
     Checksum {
         /// Number of the frame.
         frame: u64,
