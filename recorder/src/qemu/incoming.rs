@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::memory;
-use super::migration::{DESCRIPTOR, DeviceState, POLL, StateError, ignore_shared, is_waiting};
+use super::migration::{DESCRIPTOR, DeviceState, IGNORE_SHARED, LATE_DISKS, POLL, StateError, is_waiting, set_capabilities};
 use super::qmp::{Qmp, QmpError};
 use super::ram_layout::RamLayout;
 use crate::live::DestinationRam;
@@ -78,7 +78,8 @@ impl Incoming {
     /// # Errors
     /// QEMU ends if it cannot load a state; then the guest is to go on at the source.
     pub fn load(&mut self, state: &DeviceState, time: Duration) -> Result<(), StateError> {
-        ignore_shared(&mut self.qmp)?;
+        // If this QEMU took the locks of shared disks now, the guest could not go on at the source when something fails later.
+        set_capabilities(&mut self.qmp, &[IGNORE_SHARED, LATE_DISKS])?;
         let (mut ours, theirs) = UnixStream::pair()?;
         ours.set_write_timeout(Some(time))?;
         self.qmp.give(DESCRIPTOR, theirs.as_fd())?;

@@ -147,7 +147,7 @@ pub(super) fn take(qmp: &mut Qmp, limits: &StateLimits) -> Result<DeviceState, S
     }
     RamLayout::ask(qmp)?;
     refuse_devices(&qmp.human("info qtree")?)?;
-    ignore_shared(qmp)?;
+    set_capabilities(qmp, &[IGNORE_SHARED])?;
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(limits.time))?;
     qmp.give(DESCRIPTOR, theirs.as_fd())?;
@@ -173,10 +173,15 @@ pub(super) fn take(qmp: &mut Qmp, limits: &StateLimits) -> Result<DeviceState, S
     }
 }
 
-/// Sets the capability that leaves shared RAM out.
-pub(super) fn ignore_shared(qmp: &mut Qmp) -> Result<(), QmpError> {
-    let capabilities = json!({ "capabilities": [{ "capability": "x-ignore-shared", "state": true }] });
-    qmp.execute("migrate-set-capabilities", capabilities).map(drop)
+/// The capability that leaves shared RAM out.
+pub(super) const IGNORE_SHARED: &str = "x-ignore-shared";
+/// The capability of a destination that leaves the disks to the source until `cont`.
+pub(super) const LATE_DISKS: &str = "late-block-activate";
+
+/// Sets capabilities.
+pub(super) fn set_capabilities(qmp: &mut Qmp, names: &[&str]) -> Result<(), QmpError> {
+    let capabilities: Vec<_> = names.iter().map(|name| json!({ "capability": name, "state": true })).collect();
+    qmp.execute("migrate-set-capabilities", json!({ "capabilities": capabilities })).map(drop)
 }
 
 fn read_at_most(stream: UnixStream, most: u64) -> Result<Vec<u8>, StateError> {
