@@ -46,6 +46,11 @@ pub trait Destination {
 
     /// Waits for an answer, for ever while no block is on its way. A call that is dropped loses none.
     fn answer(&mut self) -> impl Future<Output = Answer<Self::Error>>;
+
+    /// Why nothing arrives any more, once that is so: what is on its way is not answered then.
+    fn lost(&self) -> Option<&Self::Error> {
+        None
+    }
 }
 
 /// Memory that is at hand, such as a file or another guest's on this host.

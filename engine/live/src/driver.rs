@@ -29,6 +29,11 @@ pub trait Observer {
     fn trouble(&mut self, now: Nanos, what: &str, error: &dyn Display) {
         let _ = (now, what, error);
     }
+
+    /// The destination is lost; the run ends. Told as trouble unless overridden.
+    fn lost(&mut self, now: Nanos, error: &dyn Display) {
+        self.trouble(now, "send blocks", error);
+    }
 }
 
 /// An observer that looks away.
@@ -100,7 +105,7 @@ where
     /// # Errors
     /// The guest stands still and cannot be resumed.
     pub async fn run(&mut self, migration: &mut Migration) -> Result<Report, RunError> {
-        let mut read = Read::default();
+        let (mut read, mut lost) = (Read::default(), false);
         loop {
             self.drain(migration);
             let tick = self.clock.now().after(DRAIN);
@@ -130,6 +135,16 @@ where
                 Ok(()) = self.handover.changed() => self.handover.mark_changed(),
             }
             migration.handle_timeout(self.clock.now());
+            self.give_up_if_lost(migration, &mut lost);
+        }
+    }
+
+    /// To try each block again would take long and change nothing.
+    fn give_up_if_lost(&mut self, migration: &mut Migration, told: &mut bool) {
+        if let Some(error) = self.destination.lost().filter(|_| !*told) {
+            *told = true;
+            self.observer.lost(self.clock.now(), error);
+            migration.abort(self.clock.now());
         }
     }
 

@@ -220,7 +220,15 @@ impl Observer for Follow<'_> {
 
     fn trouble(&mut self, _: Nanos, what: &str, error: &dyn Display) {
         let text = format!("{what}: {error}");
-        self.listener.trouble(&text);
+        // A disk that is full refuses many blocks.
+        if self.trouble.as_ref() != Some(&text) {
+            self.listener.trouble(&text);
+        }
         self.trouble = Some(text);
+    }
+
+    fn lost(&mut self, _: Nanos, error: &dyn Display) {
+        // The error at the end says it.
+        self.trouble = Some(format!("send blocks: {error}"));
     }
 }

@@ -195,10 +195,7 @@ impl Remote {
 
     /// Nothing that is on its way will be answered any more.
     fn break_off(&mut self, why: RemoteError) {
-        let lost: Vec<_> = lock(&self.common).on_way.drain().collect();
-        for (_, OnWay { block, .. }) in lost {
-            self.ready.push_back(Answer { block, result: Err(why.clone()) });
-        }
+        lock(&self.common).on_way.clear();
         self.broken.get_or_insert(why);
     }
 
@@ -207,13 +204,9 @@ impl Remote {
         self.next += 1;
         lock(&self.common).on_way.insert(sequence, OnWay { block, first, bytes, wire: 0 });
         let stream = sequence as usize % self.jobs.len();
-        let given = match &self.broken {
-            Some(_) => false,
-            None => self.jobs[stream].send(job(sequence)).await.is_ok(),
-        };
-        if !given {
-            let why = self.broken.clone().unwrap_or_else(|| lost(Text::new("the connection is closed")));
-            self.answered(sequence, Some(why));
+        if self.broken.is_none() {
+            // A task that is gone has told why, and that is read next.
+            let _ = self.jobs[stream].send(job(sequence)).await;
         }
     }
 }
@@ -290,5 +283,9 @@ impl Destination for &mut Remote {
             let answer = self.answers.recv().await;
             let _ = self.sort(answer);
         }
+    }
+
+    fn lost(&self) -> Option<&RemoteError> {
+        self.broken.as_ref()
     }
 }

@@ -68,7 +68,8 @@ fn damage_is_named_and_lasts() {
     assert_eq!(decoder.next(), Err(error.clone()));
     decoder.feed(&encode(&Frame::Ping(2)));
     assert_eq!(decoder.next(), Err(error.clone()), "nothing behind it is read");
-    let text = "frame 1 (Put, 41 bytes) at byte 17 is damaged and was not applied; try again, and look at the network if it stays so";
+    let text =
+        "frame 1 (Put, 41 bytes) at byte 17 is damaged and was not applied; try again, and look at the network if it stays so";
     assert_eq!(error.to_string(), text);
 }
 
