@@ -71,6 +71,15 @@ impl Pair {
         Self { source: self.destination, destination, here: self.there, there: self.here, ..self }
     }
 
+    /// Kills the QEMU that waits, and starts another one with the RAM that is left there.
+    pub fn renew_destination(&mut self) {
+        let _ = self.destination.process.0.kill();
+        let _ = self.destination.process.0.wait();
+        let file = self.folder.path().join("disk");
+        let waits = arguments(&self.class, &self.disk, &file, &self.there, &[], &["-incoming", "defer"]);
+        self.destination = qemu(&waits, Qemu::launch);
+    }
+
     /// Pages that are not the same in both.
     pub fn different_pages(&self) -> u64 {
         different_pages(&self.here.0, &self.there.0)

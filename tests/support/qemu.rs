@@ -97,6 +97,17 @@ impl Qemu {
         counter.unwrap_or(0)
     }
 
+    /// Waits until the guest has counted on here, and has not jumped back.
+    #[track_caller]
+    pub fn counts_on(&self, before: u64) {
+        let mut seen = 0;
+        wait_long("the guest to count on", || {
+            seen = seen.max(self.self_check());
+            assert!(seen == 0 || seen >= before, "the counter jumped back from {before} to {seen}");
+            seen >= before + 3
+        });
+    }
+
     fn connect(process: Background, dir: TempDir) -> Self {
         let path = dir.path().join("test");
         let mut monitor = None;
