@@ -13,11 +13,15 @@ use pagesieve_core::migration::Unconverged;
 use pagesieve_core::ports::{ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
 use pagesieve_core::{Backing, Coverage, Epoch, Gfn, Hva, MemSlot, MemSlots, Nanos, PAGE_SIZE, PageBitmap, Report};
 use pagesieve_live::NoEvents;
-use pagesieve_live::migrate::{Guest, Handover, MigrateConfig, MigrateListener, Migrated, Phase, Round, foretell, migrate};
+use pagesieve_live::migrate::{
+    Guest, Handover, MigrateConfig, MigrateError, MigrateListener, Migrated, Phase, Round, foretell, migrate,
+};
 use pagesieve_live::serve::{Ended, GuestHost, ResumeError, Root, Takes, serve};
 use pagesieve_live::sync::SyncConfig;
 use pagesieve_live::transport::{ClientSecurity, Connector, Listener, ListenerLimits, ServerSecurity, Timeouts};
 use pagesieve_live::wire::{Name, Slot};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: u64 = 512;
@@ -161,11 +165,17 @@ struct Heard {
     forecasts: Vec<Forecast>,
     rounds: Vec<Round>,
     report: Option<Report>,
+    /// In which phase to end it all, and how.
+    abort_in: Option<Phase>,
+    abort: Option<watch::Sender<bool>>,
 }
 
 impl MigrateListener for Heard {
     fn phase(&mut self, phase: Phase) {
         self.phases.push(phase);
+        if let Some(abort) = self.abort.as_ref().filter(|_| self.abort_in == Some(phase)) {
+            abort.send_replace(true);
+        }
     }
 
     fn forecast(&mut self, forecast: &Forecast) {
@@ -203,6 +213,14 @@ impl Heard {
     }
 }
 
+fn home(spoiled: u32) -> Home {
+    Home { memory: Arc::new(Mutex::new(vec![0; PAGES as usize * PAGE])), spoiled: Arc::new(Mutex::new(spoiled)) }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 fn source() -> Source {
     Source(Rc::new(RefCell::new(State { memory: noise(PAGES as usize * PAGE), epochs: 0, paused: false })))
 }
@@ -216,18 +234,24 @@ fn parts(source: &Source) -> Guest<NoEvents, Source, Source, Source> {
 
 /// Moves the guest in so many rounds, and sees that all of it arrived.
 fn moved(rounds: u32, delta_room: u64, spoiled: u32) -> Migrated {
-    let home = Home { memory: Arc::new(Mutex::new(vec![0; PAGES as usize * PAGE])), spoiled: Arc::new(Mutex::new(spoiled)) };
-    let source = source();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (home, source) = (home(spoiled), source());
     let mut heard = Heard::default();
-    let done = runtime.block_on(run(&source, home.clone(), rounds, delta_room, &mut heard));
+    let (done, ended) = runtime().block_on(run(&source, home.clone(), rounds, delta_room, &mut heard));
+    let done = done.unwrap();
+    assert!(matches!(ended, Ended::HandedOver { ref name } if name == "guest"), "{ended:?}");
     heard.check(&done, rounds);
     assert!(source.0.borrow().paused, "it runs at the other end");
     assert!(*home.memory.lock().unwrap() == source.0.borrow().memory, "the sides differ");
     done
 }
 
-async fn run(source: &Source, home: Home, rounds: u32, delta_room: u64, heard: &mut Heard) -> Migrated {
+async fn run(
+    source: &Source,
+    home: Home,
+    rounds: u32,
+    delta_room: u64,
+    heard: &mut Heard,
+) -> (Result<Migrated, MigrateError>, Ended) {
     let address = "127.0.0.1:0".parse().unwrap();
     let bound = Listener::bind(address, ServerSecurity::PlainLoopback, Timeouts::default(), ListenerLimits::default()).await;
     let mut listener = bound.unwrap();
@@ -250,12 +274,11 @@ async fn run(source: &Source, home: Home, rounds: u32, delta_room: u64, heard: &
         verify: true,
         ..MigrateConfig::default()
     };
-    let ((_handover, handover), (_abort, abort)) = (tokio::sync::watch::channel(false), tokio::sync::watch::channel(false));
+    let ((_handover, handover), (abort_sender, abort)) = (watch::channel(false), watch::channel(false));
+    heard.abort = Some(abort_sender);
     let name = Name::new("guest").unwrap();
-    let done = migrate(parts(source), &mut Devices, session, name, &config, (handover, abort), heard).await.unwrap();
-    let ended = server.await.unwrap().unwrap();
-    assert!(matches!(ended, Ended::HandedOver { ref name } if name == "guest"), "{ended:?}");
-    done
+    let done = migrate(parts(source), &mut Devices, session, name, &config, (handover, abort), heard).await;
+    (done, server.await.unwrap().unwrap_or(Ended::Left))
 }
 
 /// Pages of the hot block.
@@ -280,12 +303,25 @@ fn a_delta_to_what_is_not_there_is_sent_again_whole() {
 }
 
 #[test]
+fn whoever_ends_it_in_any_phase_finds_the_guest_running_here() {
+    use Phase::{Devices, Opening, Precopy, StopAndCopy, Watching};
+    for phase in [Opening, Watching, Precopy, StopAndCopy, Devices] {
+        let source = source();
+        let mut heard = Heard { abort_in: Some(phase), ..Heard::default() };
+        let (done, ended) = runtime().block_on(run(&source, home(0), 4, 0, &mut heard));
+        assert!(matches!(done, Err(MigrateError::Aborted)), "{phase:?}: {done:?}");
+        assert!(!matches!(ended, Ended::HandedOver { .. }), "{phase:?}: {ended:?}");
+        assert!(!source.0.borrow().paused, "{phase:?}");
+        assert_eq!(heard.phases.last(), Some(&phase));
+    }
+}
+
+#[test]
 fn a_guest_is_foretold_without_being_touched() {
     let source = source();
     let link = |bandwidth| Link { bandwidth: Some(bandwidth), downtime_limit: Nanos(300 * Nanos::MILLISECOND.0), max_rounds: 30 };
     let config = MigrateConfig { watch: Duration::from_millis(40), ..MigrateConfig::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let forecasts = runtime.block_on(foretell(parts(&source), &config, &[link(1000), link(1 << 40)])).unwrap();
+    let forecasts = runtime().block_on(foretell(parts(&source), &config, &[link(1000), link(1 << 40)])).unwrap();
     // It writes 64 KiB in every 10 ms: too much for the one, nothing for the other.
     assert_eq!(forecasts.iter().map(|forecast| forecast.converges).collect::<Vec<_>>(), [false, true]);
     let state = source.0.borrow();

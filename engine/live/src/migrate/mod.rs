@@ -145,7 +145,8 @@ pub struct Migrated {
 }
 
 /// Migrates the guest to the destination of a session, under this name. `handover` becoming true asks for the pause as soon as
-/// possible; `abort` becoming true ends it all and lets the guest go on here.
+/// possible; `abort` becoming true ends it all and lets the guest go on here, at any
+/// moment before the guest is given away.
 ///
 /// # Errors
 /// See [`MigrateError`]; each says where the guest runs.
@@ -170,7 +171,10 @@ where
     let mut migration = Migration::new(engine_config(config, parts.first_epoch), parts.slots.clone(), Baseline::Fingerprints)
         .map_err(MigrateError::Config)?;
     migration.handle_populated(Nanos(0), Epoch(parts.first_epoch.0 - 1), &parts.populated);
-    let held = open(&mut remote, &mut migration, &parts.slots, name, config).await?;
+    let held = tokio::select! {
+        held = open(&mut remote, &mut migration, &parts.slots, name, config) => held?,
+        () = wanted(&mut abort) => return Err(MigrateError::Aborted),
+    };
     if config.watch > Duration::ZERO {
         listener.phase(Phase::Watching);
     }
@@ -204,11 +208,15 @@ where
         Outcome::Aborted if trouble.is_none() => return Err(MigrateError::Aborted),
         _ => return Err(MigrateError::Here(trouble.unwrap_or_else(|| "a block could not be sent".to_owned()))),
     }
-    let state = match complete(&mut remote, &parts.slots, &mut memory, devices, config, listener).await {
+    let completed = tokio::select! {
+        state = complete(&mut remote, &parts.slots, &mut memory, devices, config, listener) => state.map_err(MigrateError::Here),
+        () = wanted(&mut abort) => Err(MigrateError::Aborted),
+    };
+    let state = match completed {
         Ok(state) => state,
         Err(why) => {
             guest.resume().map_err(|error| MigrateError::Stopped(error.to_string()))?;
-            return Err(MigrateError::Here(why));
+            return Err(why);
         }
     };
     hand_over(&mut remote, devices, listener).await?;
