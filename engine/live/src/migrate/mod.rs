@@ -264,7 +264,7 @@ async fn open(
 ) -> Result<u64, MigrateError> {
     let block_size = remote::block_size(config.block_size).ok_or(MigrateError::BlockSize)?;
     let what = What::Guest(slots.iter().map(|slot| Slot { first: slot.base.0, pages: slot.pages }).collect());
-    let open = Open { name, what, block_size, want_baseline: true, resume: None };
+    let open = Open { name, what, block_size };
     let held = remote.open(open).await.map_err(|error| MigrateError::Here(error.to_string()))?;
     Ok(remote::tell_baseline(migration, held))
 }

@@ -10,7 +10,7 @@ use super::host::Hosts;
 use super::inbox::{FileInbox, GuestInbox, Inbox, failed, give_up};
 use super::root::Root;
 use crate::sync::{Place, SyncConfig, slots};
-use crate::wire::{Failure, Fault, Frame, Held, MAX_CHUNK_BLOCKS, Open, Put, Slot, Span, Text, Token, What};
+use crate::wire::{Failure, Fault, Frame, Held, MAX_CHUNK_BLOCKS, Open, Put, Slot, Span, Text, What};
 use crate::zstd::Zstd;
 
 /// What a destination takes.
@@ -48,7 +48,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The frame `Failed` that says why not.
-    pub fn open(takes: &Takes, open: &Open, token: Token) -> Result<(Self, Vec<Frame>), Frame> {
+    pub fn open(takes: &Takes, open: &Open) -> Result<(Self, Vec<Frame>), Frame> {
         let (slots, mut inbox) = match &open.what {
             What::File { bytes } => open_file(takes, open, *bytes)?,
             What::Guest(slots) => open_guest(takes, open, slots)?,
@@ -57,7 +57,7 @@ impl Receiver {
         let codec = Zstd::new(Zstd::DEFAULT_LEVEL).map_err(|error| failed(Failure::Storage, error))?;
         let held = inbox.held(&blocks, takes.config.hash_workers.max(1))?;
         let kind = if held.is_some() { Held::Fingerprints } else { Held::Empty };
-        let mut frames = vec![Frame::Opened { held: kind, blocks: blocks.count().into(), token }];
+        let mut frames = vec![Frame::Opened { held: kind, blocks: blocks.count().into() }];
         let held = held.unwrap_or_default();
         let chunks = held.chunks(MAX_CHUNK_BLOCKS).enumerate();
         frames.extend(
@@ -139,7 +139,7 @@ fn open_file(takes: &Takes, open: &Open, len: u64) -> Result<(MemSlots, Inbox), 
     let slots = slots(len).map_err(|error| failed(Failure::NotTaken, error))?;
     // Before anything is made: the numbers of the blocks must fit.
     Blocks::new(&slots, open.block_size.into(), 0).map_err(|error| failed(Failure::NotTaken, error))?;
-    let spot = takes.root.locate(name).map_err(|error| failed(Failure::Name, error))?;
+    let spot = takes.root.locate(&open.name).map_err(|error| failed(Failure::Name, error))?;
     let config = SyncConfig { block_size: open.block_size.into(), ..takes.config.clone() };
     let place = Place::open(spot.path(), len, &config).map_err(|error| give_up(name, &error))?;
     Ok((slots, Inbox::File(FileInbox { place, _spot: spot, name: name.to_owned(), len })))
@@ -203,11 +203,11 @@ mod tests {
 
     fn open(name: &str, len: u64) -> Open {
         let (name, what) = (Name::new(name).unwrap(), What::File { bytes: len });
-        Open { name, what, block_size: BLOCK as u32, want_baseline: true, resume: None }
+        Open { name, what, block_size: BLOCK as u32 }
     }
 
     fn start(takes: &Takes, len: u64) -> Result<(Receiver, Vec<Frame>), Frame> {
-        Receiver::open(takes, &open("a/disk", len), Token([7; 16]))
+        Receiver::open(takes, &open("a/disk", len))
     }
 
     fn root() -> (tempfile::TempDir, Takes) {
@@ -224,7 +224,7 @@ mod tests {
     fn a_file_comes_in_and_is_brought_up_to_date() {
         let (dir, root) = root();
         let (mut receiver, frames) = start(&root, 20_000).unwrap();
-        assert_eq!(frames, [Frame::Opened { held: Held::Empty, blocks: 3, token: Token([7; 16]) }]);
+        assert_eq!(frames, [Frame::Opened { held: Held::Empty, blocks: 3 }]);
         let content = [bytes(1), vec![0; BLOCK], bytes(3)].concat();
         assert_eq!(receiver.put(&put(5, 0, &content[..BLOCK])), Frame::Ack { sequences: vec![5] });
         assert_eq!(receiver.zero(6, Span { first: 2, pages: 2 }), Frame::Ack { sequences: vec![6] });
@@ -292,10 +292,10 @@ mod tests {
         assert_eq!(code(start(&root, 5)), Failure::InUse);
         drop(first);
         std::fs::create_dir(dir.path().join("folder")).unwrap();
-        assert_eq!(code(Receiver::open(&root, &open("folder", 5), Token([0; 16]))), Failure::Name);
-        assert_eq!(code(Receiver::open(&root, &open("x", 1 << 50), Token([0; 16]))), Failure::NotTaken);
+        assert_eq!(code(Receiver::open(&root, &open("folder", 5))), Failure::Name);
+        assert_eq!(code(Receiver::open(&root, &open("x", 1 << 50))), Failure::NotTaken);
         let guest = Open { what: What::Guest(vec![]), ..open("x", 0) };
-        assert_eq!(code(Receiver::open(&root, &guest, Token([0; 16]))), Failure::NotTaken);
+        assert_eq!(code(Receiver::open(&root, &guest)), Failure::NotTaken);
     }
 
     /// A host whose start ends like this; it has 4 pages from frame 16 on.
@@ -356,7 +356,7 @@ mod tests {
             Ok(Box::new(Home { memory, start: start.clone() }))
         }));
         let what = What::Guest(vec![Slot { first: 16, pages: 4 }]);
-        Receiver::open(&takes, &Open { what, ..open("web1", 0) }, Token([0; 16])).unwrap()
+        Receiver::open(&takes, &Open { what, ..open("web1", 0) }).unwrap()
     }
 
     fn code(frame: &Frame) -> Failure {

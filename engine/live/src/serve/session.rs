@@ -7,7 +7,7 @@ use tokio::time::{Instant, interval_at};
 
 use super::receive::{Receiver, Takes};
 use crate::transport::{Connection, FrameReader, FrameWriter, KEEP_ALIVE, Session, TransportError};
-use crate::wire::{Failure, Fault, Frame, Text, Token};
+use crate::wire::{Failure, Fault, Frame, Text};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub enum Ended {
 /// # Errors
 /// A stream broke, or what came on it is no frame.
 pub async fn serve(session: Session, takes: Arc<Takes>) -> Result<Ended, TransportError> {
-    let shared = Arc::new(Shared { takes, token: session.token, receiver: Mutex::new(None) });
+    let shared = Arc::new(Shared { takes, receiver: Mutex::new(None) });
     let mut tasks = JoinSet::new();
     for connection in session.streams {
         tasks.spawn(stream(connection, shared.clone()));
@@ -59,7 +59,6 @@ pub async fn serve(session: Session, takes: Arc<Takes>) -> Result<Ended, Transpo
 
 struct Shared {
     takes: Arc<Takes>,
-    token: Token,
     receiver: Mutex<Option<Receiver>>,
 }
 
@@ -107,7 +106,7 @@ impl Shared {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         let not_open = |sequence| Frame::Nack { sequence, code: Fault::NotOpen, text: Text::new("nothing is open") };
         let answer = match (frame, &mut *receiver) {
-            (Frame::Open(open), slot @ None) => match Receiver::open(&self.takes, &open, self.token) {
+            (Frame::Open(open), slot @ None) => match Receiver::open(&self.takes, &open) {
                 Ok((opened, frames)) => {
                     *slot = Some(opened);
                     return (frames, None);

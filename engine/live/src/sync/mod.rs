@@ -165,7 +165,7 @@ pub async fn sync_remote(
     let block_size = remote::block_size(config.block_size).ok_or(SyncError::BlockSize)?;
     let mut remote = Remote::start(session, 0);
     let what = What::File { bytes: source.len() };
-    let open = Open { name, what, block_size, want_baseline: true, resume: None };
+    let open = Open { name, what, block_size };
     let held = remote.open(open).await.map_err(SyncError::Remote)?;
     let baseline = if held.is_some() { Baseline::Fingerprints } else { Baseline::Empty };
     let mut migration = Migration::new(engine_config(config), slots, baseline).map_err(SyncError::Config)?;

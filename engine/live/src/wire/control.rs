@@ -3,12 +3,12 @@
 use pagesieve_core::Fingerprint;
 
 use super::error::Malformed;
-use super::fields::{Fields, put_bits, put_bytes16, put_option, put_u32};
-use super::{MAX_BLOCK_PAGES, Name, Token};
+use super::fields::{Fields, put_bits, put_bytes16, put_u32};
+use super::{MAX_BLOCK_PAGES, Name};
 
 /// Most slots of a guest.
 pub const MAX_SLOTS: usize = 4096;
-/// Most blocks in one list of fingerprints or of kept blocks.
+/// Most blocks in one list of fingerprints.
 pub const MAX_CHUNK_BLOCKS: usize = 1 << 15;
 /// Most bytes of device state in one frame.
 pub const MAX_CHUNK: usize = 1 << 20;
@@ -44,10 +44,6 @@ pub struct Open {
     /// Bytes of a block: whole pages, at most [`MAX_BLOCK_PAGES`]. It is the unit of the lists that the destination sends;
     /// blocks that are sent may be smaller.
     pub block_size: u32,
-    /// Whether the destination shall say what it holds by fingerprints.
-    pub want_baseline: bool,
-    /// From [`Held::Kept`] or `Opened` of an earlier session, to go on from there.
-    pub resume: Option<Token>,
 }
 
 impl Open {
@@ -68,8 +64,6 @@ impl Open {
             }
         }
         out.extend_from_slice(&self.block_size.to_le_bytes());
-        out.push(self.want_baseline.into());
-        put_option(out, self.resume.as_ref().map(|token| &token.0));
     }
 
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
@@ -84,9 +78,7 @@ impl Open {
         if block_size == 0 || !block_size.is_multiple_of(4096) || block_size > MAX_BLOCK_PAGES * 4096 {
             return Err(Malformed::Choice { field: "the block size", value: block_size.into() });
         }
-        let want_baseline = fields.flag("the wish for a baseline")?;
-        let resume = fields.option("the mark of a token", Fields::token)?;
-        Ok(Self { name, what, block_size, want_baseline, resume })
+        Ok(Self { name, what, block_size })
     }
 }
 
@@ -119,33 +111,23 @@ pub enum Held {
     Empty,
     /// 1: something; `Fingerprints` for all blocks follow.
     Fingerprints,
-    /// 2: what an earlier session left; `Kept` frames for all blocks follow.
-    Kept {
-        /// That session's token.
-        from: Token,
-    },
 }
 
-pub(super) fn put_opened(out: &mut Vec<u8>, held: Held, blocks: u64, token: Token) {
-    let (number, from) = match held {
-        Held::Empty => (0, None),
-        Held::Fingerprints => (1, None),
-        Held::Kept { from } => (2, Some(from)),
-    };
-    out.push(number);
-    out.extend_from_slice(from.as_ref().map_or(&[][..], |from| &from.0));
+pub(super) fn put_opened(out: &mut Vec<u8>, held: Held, blocks: u64) {
+    out.push(match held {
+        Held::Empty => 0,
+        Held::Fingerprints => 1,
+    });
     out.extend_from_slice(&blocks.to_le_bytes());
-    out.extend_from_slice(&token.0);
 }
 
-pub(super) fn read_opened(fields: &mut Fields<'_>) -> Result<(Held, u64, Token), Malformed> {
+pub(super) fn read_opened(fields: &mut Fields<'_>) -> Result<(Held, u64), Malformed> {
     let held = match fields.u8()? {
         0 => Held::Empty,
         1 => Held::Fingerprints,
-        2 => Held::Kept { from: fields.token()? },
         value => return Err(Malformed::Choice { field: "what the destination holds", value: value.into() }),
     };
-    Ok((held, fields.u64()?, fields.token()?))
+    Ok((held, fields.u64()?))
 }
 
 pub(super) fn put_fingerprints(out: &mut Vec<u8>, first: u64, blocks: &[Option<Fingerprint>]) {
@@ -161,17 +143,6 @@ pub(super) fn read_fingerprints(fields: &mut Fields<'_>) -> Result<(u64, Vec<Opt
     let blocks =
         zeros.into_iter().map(|zero| if zero { Ok(None) } else { fields.u128().map(|number| Some(Fingerprint(number))) });
     Ok((first, blocks.collect::<Result<_, _>>()?))
-}
-
-pub(super) fn put_kept(out: &mut Vec<u8>, first: u64, acked: &[bool]) {
-    out.extend_from_slice(&first.to_le_bytes());
-    put_u32(out, acked.len());
-    put_bits(out, acked.iter().copied());
-}
-
-pub(super) fn read_kept(fields: &mut Fields<'_>) -> Result<(u64, Vec<bool>), Malformed> {
-    let (first, count) = read_chunk(fields)?;
-    Ok((first, fields.bits(count)?))
 }
 
 /// First block and number of blocks of a part of a list.

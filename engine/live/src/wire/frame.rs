@@ -8,7 +8,7 @@ use super::block::{self, Put, Span};
 use super::control::{self, Held, MAX_CHUNK, Open};
 use super::error::Malformed;
 use super::fields::{Fields, put_option};
-use super::{Failure, Fault, Text, Token};
+use super::{Failure, Fault, Text};
 
 /// Most bytes of a body: a block of 1 MiB of which no page is compressed, and room for what stands in front of it.
 pub const MAX_BODY: u32 = (1 << 20) + 4096;
@@ -76,8 +76,6 @@ kinds! {
     Opened = 33, Some(Side::Server), false;
     /// [`Frame::Fingerprints`].
     Fingerprints = 34, Some(Side::Server), false;
-    /// [`Frame::Kept`].
-    Kept = 35, Some(Side::Server), false;
     /// [`Frame::Committed`].
     Committed = 36, Some(Side::Server), false;
     /// [`Frame::HandedOver`].
@@ -144,8 +142,6 @@ pub enum Frame {
         held: Held,
         /// How many blocks of [`Open::block_size`] that is; the last one may be shorter.
         blocks: u64,
-        /// Names this session's work for [`Open::resume`] of a later one.
-        token: Token,
     },
     /// What it holds of some blocks.
     Fingerprints {
@@ -153,13 +149,6 @@ pub enum Frame {
         first: u64,
         /// Fingerprint of each, `None` for zeros. 1 to [`MAX_CHUNK_BLOCKS`](super::MAX_CHUNK_BLOCKS).
         blocks: Vec<Option<Fingerprint>>,
-    },
-    /// Which blocks an earlier session acknowledged.
-    Kept {
-        /// The first of them, in blocks.
-        first: u64,
-        /// Whether it was. 1 to [`MAX_CHUNK_BLOCKS`](super::MAX_CHUNK_BLOCKS).
-        acked: Vec<bool>,
     },
     /// The content is complete and will last.
     Committed {
@@ -215,7 +204,6 @@ impl Frame {
             Self::Zero { .. } => Kind::Zero,
             Self::Opened { .. } => Kind::Opened,
             Self::Fingerprints { .. } => Kind::Fingerprints,
-            Self::Kept { .. } => Kind::Kept,
             Self::Committed { .. } => Kind::Committed,
             Self::HandedOver => Kind::HandedOver,
             Self::Failed { .. } => Kind::Failed,
@@ -256,9 +244,8 @@ impl Frame {
             Self::Abort { text } => text.put(out),
             Self::Put(put) => put.put(out),
             Self::Zero { sequence, span } => block::put_zero(out, *sequence, *span),
-            Self::Opened { held, blocks, token } => control::put_opened(out, *held, *blocks, *token),
+            Self::Opened { held, blocks } => control::put_opened(out, *held, *blocks),
             Self::Fingerprints { first, blocks } => control::put_fingerprints(out, *first, blocks),
-            Self::Kept { first, acked } => control::put_kept(out, *first, acked),
             Self::Committed { digest } => put_option(out, digest.as_ref()),
             Self::Failed { code, text } => {
                 out.extend_from_slice(&code.number().to_le_bytes());
@@ -293,16 +280,12 @@ impl Frame {
                 Self::Zero { sequence, span }
             }
             Kind::Opened => {
-                let (held, blocks, token) = control::read_opened(fields)?;
-                Self::Opened { held, blocks, token }
+                let (held, blocks) = control::read_opened(fields)?;
+                Self::Opened { held, blocks }
             }
             Kind::Fingerprints => {
                 let (first, blocks) = control::read_fingerprints(fields)?;
                 Self::Fingerprints { first, blocks }
-            }
-            Kind::Kept => {
-                let (first, acked) = control::read_kept(fields)?;
-                Self::Kept { first, acked }
             }
             Kind::Committed => Self::Committed { digest: fields.option("the mark of a digest", Fields::array)? },
             Kind::HandedOver => Self::HandedOver,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{encode, samples, sender};
 use crate::wire::{
     Decoder, FRAME_OVERHEAD, Frame, GREETING_LIMIT, Hello, MAX_BODY, MAX_CHUNK, MAX_CHUNK_BLOCKS, Name, Open, Put, Reply, Side,
-    Slot, Span, Text, Token, Verdict, Version, What,
+    Slot, Span, Text, Verdict, Version, What,
 };
 
 #[test]
@@ -73,13 +73,12 @@ fn the_largest_frames_fit() {
     let put = Put { sequence: 0, span: Span { first: 0, pages: 256 }, fingerprint: Fingerprint(0), based: false, encoded };
     let slots = (0..4096).map(|at| Slot { first: at * 2, pages: 1 }).collect();
     let name = Name::new(["y"; 512].join("/")).unwrap();
-    let open = Open { name, what: What::Guest(slots), block_size: 4096, want_baseline: true, resume: Some(Token([1; 16])) };
+    let open = Open { name, what: What::Guest(slots), block_size: 4096 };
     let frames = [
         Frame::Put(put),
         Frame::Open(open),
         Frame::DeviceState { last: false, bytes: noise },
         Frame::Fingerprints { first: 0, blocks: vec![Some(Fingerprint(1)); MAX_CHUNK_BLOCKS] },
-        Frame::Kept { first: 0, acked: vec![true; MAX_CHUNK_BLOCKS] },
         Frame::Ack { sequences: vec![3; 1024] },
     ];
     for frame in frames {
@@ -117,7 +116,6 @@ fn from_server() -> impl Strategy<Value = Frame> {
     let print = || any::<Option<u128>>().prop_map(|print| print.map(Fingerprint));
     prop_oneof![
         (0..1_u64 << 40, vec(print(), 1..40)).prop_map(|(first, blocks)| Frame::Fingerprints { first, blocks }),
-        (0..1_u64 << 40, vec(any::<bool>(), 1..40)).prop_map(|(first, acked)| Frame::Kept { first, acked }),
         vec(any::<u64>(), 1..40).prop_map(|sequences| Frame::Ack { sequences }),
         Just(Frame::HandedOver),
     ]

@@ -23,19 +23,11 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
 /// Name of the sample in `WIRE.md`, and the frame.
 pub(super) fn frames() -> Vec<(&'static str, Frame)> {
     let name = |name: &str| Name::new(name).unwrap();
-    let file = Open {
-        name: name("vm/disk.img"),
-        what: What::File { bytes: 10_000 },
-        block_size: 65_536,
-        want_baseline: true,
-        resume: None,
-    };
+    let file = Open { name: name("vm/disk.img"), what: What::File { bytes: 10_000 }, block_size: 65_536 };
     let guest = Open {
         name: name("g1"),
         what: What::Guest(vec![Slot { first: 0, pages: 0xa0 }, Slot { first: 0x100, pages: 0x7f00 }]),
         block_size: 65_536,
-        want_baseline: false,
-        resume: Some(token(0x20)),
     };
     let span = Span { first: 0x1234, pages: 2 };
     let fingerprint = Fingerprint(u128::from_le_bytes(token(0x40).0));
@@ -51,11 +43,9 @@ pub(super) fn frames() -> Vec<(&'static str, Frame)> {
         ("Abort", Frame::Abort { text: Text::new("interrupted") }),
         ("Put", Frame::Put(put)),
         ("Zero", Frame::Zero { sequence: 8, span }),
-        ("Opened (empty)", Frame::Opened { held: Held::Empty, blocks: 3, token: token(0x30) }),
-        ("Opened (fingerprints)", Frame::Opened { held: Held::Fingerprints, blocks: 3, token: token(0x30) }),
-        ("Opened (kept)", Frame::Opened { held: Held::Kept { from: token(0x20) }, blocks: 3, token: token(0x30) }),
+        ("Opened (empty)", Frame::Opened { held: Held::Empty, blocks: 3 }),
+        ("Opened (fingerprints)", Frame::Opened { held: Held::Fingerprints, blocks: 3 }),
         ("Fingerprints", Frame::Fingerprints { first: 16, blocks: vec![None, Some(fingerprint), None] }),
-        ("Kept", Frame::Kept { first: 0, acked: vec![true, false, true, true, false, false, false, false, true] }),
         ("Committed", Frame::Committed { digest: None }),
         ("HandedOver", Frame::HandedOver),
         ("Failed", Frame::Failed { code: Failure::NoSpace, text: Text::new("disk full") }),
