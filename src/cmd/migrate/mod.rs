@@ -150,10 +150,7 @@ fn dry_run(options: &Migrate, runtime: &Runtime) -> anyhow::Result<()> {
             "forecasts": forecasts,
         }));
     }
-    output::line(format_args!(
-        "if the guest goes on as it did in the last {:.1} s, and nothing compresses:",
-        options.watch.as_secs_f64()
-    ))?;
+    output::line(format_args!("if the guest goes on as it did in the last {:.1} s:", options.watch.as_secs_f64()))?;
     forecasts.iter().try_for_each(|forecast| output::line(line(forecast)))
 }
 

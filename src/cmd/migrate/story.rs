@@ -182,12 +182,12 @@ fn round_json(round: &Round) -> Value {
     })
 }
 
-/// A forecast before anything was sent, when nobody knows yet how well memory compresses.
+/// A forecast before anything was sent.
 fn foretold(forecast: &Forecast) -> String {
     match (forecast.link.bandwidth, forecast.needed_bandwidth) {
-        (Some(_), _) => format!("foretold, if nothing compresses: it {forecast}"),
+        (Some(_), _) => format!("foretold: it {forecast}"),
         (None, Some(needed)) => {
-            format!("foretold: it converges on a wire of at least {}, or less if it compresses", Rate(needed))
+            format!("foretold: it converges on a wire of at least {}", Rate(needed))
         }
         (None, None) => "foretold: it converges on no wire; allow a longer --downtime-limit".to_owned(),
     }

@@ -7,7 +7,7 @@ use core::ops::Range;
 use super::{Migration, Mode, Outcome, Unconverged};
 use crate::block::bytes_of;
 use crate::budget::Demand;
-use crate::forecast::{self, Forecast, Link, Share, WorkingSet};
+use crate::forecast::{self, WorkingSet};
 use crate::policy::Verdict;
 use crate::{Gfn, Nanos};
 
@@ -15,7 +15,7 @@ use crate::{Gfn, Nanos};
 const STANDSTILL_ROUNDS: u32 = forecast::STANDSTILL_ROUNDS;
 
 /// Guest memory that a round must have moved for its speed to be believed, in bytes.
-const SAMPLE: u64 = 1 << 20;
+pub(super) const SAMPLE: u64 = 1 << 20;
 
 /// Epochs whose start is remembered, for the working set.
 const EPOCHS: usize = 256;
@@ -50,6 +50,16 @@ impl Pace {
 
     pub(super) fn most_throttle(&self) -> u8 {
         self.most_throttle
+    }
+
+    /// Bytes of guest memory per second, if a round has shown it.
+    pub(super) fn speed(&self) -> Option<u64> {
+        self.speed
+    }
+
+    /// The guest was watched for at least one epoch.
+    pub(super) fn has_watched(&self) -> bool {
+        self.epochs.len() > 1
     }
 
     pub(super) fn begin_round(&mut self, now: Nanos) {
@@ -156,30 +166,6 @@ impl Migration {
     /// How long a round of precopy will take. None is shorter than an epoch has been: only a closed one ends it.
     pub(super) fn plan_round(&mut self, rest: u64) {
         self.pace.round_time = self.time_for(rest).unwrap_or_default().max(self.pace.last_span());
-    }
-
-    /// Foretells the attempt that begins now, if the guest has been watched for an epoch.
-    pub(super) fn foretell_attempt(&mut self, rest: u64) {
-        let Mode::Precopy { bandwidth, downtime_limit, max_rounds } = self.config.mode else { return };
-        if self.pace.epochs.len() > 1 {
-            let link = Link { bandwidth: self.pace.speed.or(bandwidth), downtime_limit, max_rounds };
-            // A measured speed is one of guest memory already.
-            let share = if self.pace.speed.is_some() { Share::ONE } else { self.wire_share() };
-            self.forecast = Some(forecast::forecast(rest, share, &self.working_set(), &link));
-        }
-    }
-
-    /// Foretells a migration over this link that would begin now: whether it converges, and with what downtime. Until something
-    /// was sent, nobody knows how well it compresses, and bytes count as they are.
-    #[must_use]
-    pub fn foretell(&self, link: &Link) -> Forecast {
-        forecast::forecast(self.rest(), self.wire_share(), &self.working_set(), link)
-    }
-
-    /// What a byte of guest memory cost on the wire so far.
-    fn wire_share(&self) -> Share {
-        let sent = self.accounts.total().bytes_sent;
-        if sent < SAMPLE { Share::ONE } else { Share::of(self.accounts.bytes_wire, sent) }
     }
 
     /// What this migration asks of a wire that it shares with others; see [`divide`](crate::budget::divide()). The dirty rate is

@@ -6,6 +6,7 @@ mod config;
 mod convergence;
 mod explain;
 mod flight;
+mod foretold;
 mod input;
 mod learnt;
 mod progress;
@@ -23,7 +24,7 @@ pub use progress::Progress;
 
 use crate::block::{Blocks, Fingerprint};
 use crate::evidence::Evidence;
-use crate::forecast::Forecast;
+use crate::forecast::{Forecast, Share};
 use crate::policy::Policy;
 use crate::redirty::Redirty;
 use crate::tracker::Tracker;
@@ -83,6 +84,8 @@ pub struct Migration {
     phase: Phase,
     pace: Pace,
     forecast: Option<Forecast>,
+    /// What a byte costs on the wire, before anything was sent.
+    expected_share: Share,
     now: Nanos,
     /// True while the guest stands still for the handover.
     paused: Option<Nanos>,
@@ -166,6 +169,7 @@ impl Migration {
             flight: Flight::default(),
             pace: Pace::default(),
             forecast: None,
+            expected_share: Share::ONE,
             now: Nanos(0),
             paused: None,
             handover: false,

@@ -1,7 +1,6 @@
 //! How far a migration is.
 
 use super::{Migration, Phase};
-use crate::forecast::Forecast;
 
 /// How far a migration is: what it did so far, in all rounds and attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +36,5 @@ impl Migration {
             bytes_sent: total.bytes_sent,
             bytes_wire: self.accounts.bytes_wire,
         }
-    }
-
-    /// What was foretold when the first round of this attempt began; `None` if it has not begun, or if the guest had not been
-    /// watched for an epoch by then.
-    #[must_use]
-    pub fn forecast(&self) -> Option<&Forecast> {
-        self.forecast.as_ref()
     }
 }

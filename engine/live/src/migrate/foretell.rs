@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use pagesieve_core::forecast::{Forecast, Link};
+use pagesieve_core::block::bytes_of;
+use pagesieve_core::forecast::{Forecast, Link, Share};
 use pagesieve_core::ports::{AccessSource, DirtyLog, GuestMemory, PausableGuest};
 use pagesieve_core::{Baseline, Config, Epoch, Migration, Nanos, delta};
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use super::{Guest, MigrateConfig, MigrateError, engine_config};
 use crate::clock::TokioClock;
 use crate::destination::{Local, Store};
 use crate::driver::Driver;
+use crate::zstd::Zstd;
 
 /// Watches a guest for as long as the configuration says, and foretells its migration over each of these links, to a destination
 /// that holds nothing. Nothing is sent, and the guest runs all the time.
@@ -45,10 +47,29 @@ where
         fingerprint: Some(delta::fingerprint),
         handover,
     };
+    expect_share(&mut migration, &mut driver.memory);
     // The last epoch is closed at the end of the time, and may take a moment.
     let grace = config.watch_epoch().unwrap_or(Duration::ZERO) / 2;
     let _ = tokio::time::timeout(config.watch + grace, driver.run(&mut migration)).await;
     Ok(links.iter().map(|link| migration.foretell(link)).collect())
+}
+
+/// Blocks of the sample by which it is guessed how well memory compresses: 4 MiB of the default size.
+const SAMPLE: u32 = 64;
+
+/// Tells the engine how well memory compresses, by a sample. What cannot be read now is left to the migration to complain of.
+pub(super) fn expect_share(migration: &mut Migration, memory: &mut impl GuestMemory) {
+    let Ok(mut codec) = Zstd::new(Zstd::DEFAULT_LEVEL) else { return };
+    let (mut bytes, mut encoded, mut guest) = (Vec::new(), Vec::new(), 0);
+    for block in migration.sample(SAMPLE) {
+        let pages = migration.blocks().pages(block);
+        bytes.resize(bytes_of(&pages) as usize, 0);
+        if memory.read(pages, &mut bytes).is_ok() {
+            delta::encode_block(&bytes, None, &mut codec, &mut encoded);
+            guest += bytes.len() as u64;
+        }
+    }
+    migration.expect_share(Share::of(encoded.len() as u64, guest));
 }
 
 /// Nothing goes here.

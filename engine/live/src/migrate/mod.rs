@@ -29,6 +29,7 @@ use crate::wire::{Frame, MAX_CHUNK, Name, Open, Slot, What};
 pub use error::MigrateError;
 use follow::Follow;
 pub use follow::{MigrateListener, Phase, Round};
+use foretell::expect_share;
 pub use foretell::foretell;
 
 /// Epochs into which the time is cut in which the guest is watched: more of them tell short rounds from long ones.
@@ -175,13 +176,15 @@ where
         held = open(&mut remote, &mut migration, &parts.slots, name, config) => held?,
         () = wanted(&mut abort) => return Err(MigrateError::Aborted),
     };
+    let mut memory = parts.memory;
     if config.watch > Duration::ZERO {
         listener.phase(Phase::Watching);
+        expect_share(&mut migration, &mut memory);
     }
     let mut driver = Driver {
         accesses: parts.accesses,
         log: parts.log,
-        memory: parts.memory,
+        memory,
         guest: parts.guest,
         destination: &mut remote,
         clock: TokioClock::start(),

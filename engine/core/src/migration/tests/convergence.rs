@@ -1,7 +1,7 @@
 //! When precopy ends: measured speed, standstill, throttle, giving up, and what was foretold.
 
 use super::*;
-use crate::forecast::Link;
+use crate::forecast::{Link, Share};
 
 const MIB: u64 = 1 << 20;
 /// 4 MiB in blocks of 64 KiB.
@@ -363,4 +363,21 @@ fn a_handover_that_is_asked_for_while_the_guest_is_watched_ends_that() {
     let epoch = migration.open_epoch();
     migration.handle_dirty_log(Nanos(3), epoch, &first_pages(1), Coverage::Complete);
     assert!(matches!(migration.poll_action(), Some(Action::ReadBlock(_))), "the guest stands still: no more watching");
+}
+
+#[test]
+fn a_sample_says_what_bytes_cost_before_any_are_sent() {
+    let mut migration = large(endless(), |_| {});
+    // Only the second half holds data.
+    let mut populated = PageBitmap::new(PAGES);
+    populated.insert_range(PAGES / 2..PAGES);
+    migration.handle_populated(Nanos(0), Epoch(0), &populated);
+    let sample: Vec<u32> = migration.sample(8).iter().map(|block| block.index).collect();
+    assert_eq!(sample, [32, 36, 40, 44, 48, 52, 56, 60], "from all over what holds data");
+    assert_eq!(migration.sample(1000).len(), 32);
+    assert!(migration.sample(0).len() <= 1);
+    let link = Link { bandwidth: Some(MIB), downtime_limit: Mode::DOWNTIME_LIMIT, max_rounds: 30 };
+    assert_eq!(migration.foretell(&link).total_time, Nanos(2 * Nanos::SECOND.0), "2 MiB at 1 MiB/s");
+    migration.expect_share(Share::of(1, 4));
+    assert_eq!(migration.foretell(&link).total_time, Nanos(Nanos::SECOND.0 / 2));
 }
