@@ -76,7 +76,7 @@ impl Bench {
         });
         self.wire.down();
         self.wire.release();
-        moving.end().expect_advice();
+        moving.end().expect_post_mortem();
         self.runs_here(what);
     }
 }

@@ -13,6 +13,7 @@ use crate::{output, units};
 /// One line: round, share of the blocks, bandwidth, dirty rate, and how long a pause would take now.
 pub(super) struct Bar {
     bar: ProgressBar,
+    quiet: bool,
     last: Option<(Instant, u64)>,
     /// Bytes on the wire per second.
     bandwidth: u64,
@@ -20,12 +21,13 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new() -> Self {
+    /// A quiet one shows nothing and says nothing.
+    pub(super) fn new(quiet: bool) -> Self {
         let style =
             ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = ProgressBar::new_spinner().with_style(style);
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() }.with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, last: None, bandwidth: 0, round: None }
+        Self { bar, quiet, last: None, bandwidth: 0, round: None }
     }
 
     pub(super) fn phase(&self, phase: Phase) {
@@ -70,7 +72,9 @@ impl Bar {
 
     /// Says something above the bar.
     pub(super) fn note(&self, text: &str) {
-        self.bar.suspend(|| output::note(text));
+        if !self.quiet {
+            self.bar.suspend(|| output::note(text));
+        }
     }
 
     pub(super) fn end(&self) {

@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Migrate) -> anyhow::Result<()> {
         Some(name) => name,
         None => Name::new("guest").context("name the guest")?,
     };
-    let mut story = Story::new(target.status().clone());
+    let mut story = Story::new(target.status().clone(), options.json);
     let moved = go(options, &runtime, &target, (session, name), &mut story);
     story.end(moved.as_ref());
     if options.record.is_some()
@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Migrate) -> anyhow::Result<()> {
     {
         output::note(format_args!("the trace is cut short: failed to {error}"));
     }
-    story.show(options.json)?;
+    story.show()?;
     Ok(moved.map(drop)?)
 }
 
@@ -73,8 +73,9 @@ fn open(options: &Migrate) -> anyhow::Result<LiveTarget> {
     let device_state = (!options.dry_run).then(StateLimits::default);
     let settings = LiveOptions { require_ebpf: options.require_ebpf, device_state, record, ..LiveOptions::default() };
     let target = LiveTarget::open(&spec, &settings, None)?;
-    for reason in [&target.status().ebpf_fallback, &target.status().writes_fallback].into_iter().flatten() {
-        output::note(reason);
+    if !options.json {
+        // A document says it.
+        [&target.status().ebpf_fallback, &target.status().writes_fallback].into_iter().flatten().for_each(output::note);
     }
     Ok(target)
 }

@@ -15,6 +15,7 @@ use crate::{output, units};
 /// Everything that is worth telling.
 pub(super) struct Story {
     bar: Bar,
+    as_json: bool,
     status: Status,
     began: Instant,
     phases: Vec<(Phase, Instant)>,
@@ -29,9 +30,11 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) fn new(status: Status) -> Self {
+    /// For a document nothing is said on the way: everything is in it at the end.
+    pub(super) fn new(status: Status, json: bool) -> Self {
         Self {
-            bar: Bar::new(),
+            bar: Bar::new(json),
+            as_json: json,
             status,
             began: Instant::now(),
             phases: Vec::new(),
@@ -61,8 +64,13 @@ impl Story {
         }
     }
 
-    pub(super) fn show(&self, json: bool) -> anyhow::Result<()> {
-        if json { output::json(&self.json()) } else { self.lines().iter().try_for_each(output::line) }
+    pub(super) fn show(&self) -> anyhow::Result<()> {
+        if self.as_json {
+            return output::json(&self.json());
+        }
+        // Before anything was done the error says it all.
+        let begun = self.phases.iter().any(|(phase, _)| *phase != Phase::Opening);
+        if begun { self.lines().iter().try_for_each(output::line) } else { Ok(()) }
     }
 
     /// Seconds from the start to each phase, with its name.
