@@ -10,8 +10,9 @@ use pagesieve_live::wire::Kind;
 use support::destination::Destination;
 use support::pair::Pair;
 use support::qemu::can_run_systems;
-use support::wire_fault::{Act, Seen, Wire, at};
-use support::{Background, PAGESIEVE, Run, run, scratch, text, wait_long, wait_until};
+use support::small_disk::SmallDisk;
+use support::wire_fault::{self, Act, Seen, Wire};
+use support::{Background, PAGESIEVE, Run, at, run, scratch, text, wait_long, wait_until};
 use tempfile::TempDir;
 
 /// A guest, its new home, and a wire between them.
@@ -76,7 +77,7 @@ impl Bench {
         });
         self.wire.down();
         self.wire.release();
-        moving.end().expect_post_mortem();
+        moving.failure().expect_advice();
         self.runs_here(what);
     }
 }
@@ -98,6 +99,19 @@ impl Moving {
         child.stderr.take().expect("once").read_to_string(&mut stderr).expect("text");
         Run { code: child.wait().expect("it has ended").code(), stdout, stderr }
     }
+
+    /// Waits for its end, which is no success; what it tells of itself says so. Leaves the error.
+    fn failure(&mut self) -> Run {
+        let mut end = self.end();
+        let story: serde_json::Value = serde_json::from_str(&std::mem::take(&mut end.stdout)).expect("a story");
+        assert_eq!(at(&story, "moved"), false);
+        end
+    }
+}
+
+/// Cuts the wire at the first frame of this kind; new connections pass.
+fn cut_once(kind: Kind) -> impl FnMut(&Seen) -> Act + Send + 'static {
+    wire_fault::at(kind, 1, Act::Cut(0))
 }
 
 /// The first block that was sent before is held.
@@ -115,16 +129,113 @@ fn a_cut_in_each_phase_leaves_the_guest_at_the_source() {
         return;
     }
     let mut bench = Bench::new();
-    bench.cut("a cut before Open", at(Kind::Open, 1, Act::Hold), &[], "running");
-    bench.cut("a cut before Opened", at(Kind::Opened, 1, Act::Hold), &[], "running");
-    bench.cut("a cut in round 0", at(Kind::Put, 100, Act::Hold), &[], "running");
-    bench.cut("a cut of the answers in round 0", at(Kind::Ack, 100, Act::Hold), &[], "running");
+    bench.cut("a cut before Open", wire_fault::at(Kind::Open, 1, Act::Hold), &[], "running");
+    bench.cut("a cut before Opened", wire_fault::at(Kind::Opened, 1, Act::Hold), &[], "running");
+    bench.cut("a cut in round 0", wire_fault::at(Kind::Put, 100, Act::Hold), &[], "running");
+    bench.cut("a cut of the answers in round 0", wire_fault::at(Kind::Ack, 100, Act::Hold), &[], "running");
     bench.cut("a cut in a later round", again, ROUNDS, "running");
     bench.cut("a cut in stop-and-copy", again, ONE_ROUND, "postmigrate");
-    bench.cut("a cut before the devices", at(Kind::DeviceState, 1, Act::Hold), &[], "postmigrate");
-    bench.cut("a cut before Commit", at(Kind::Commit, 1, Act::Hold), &[], "postmigrate");
-    bench.cut("a cut before Committed", at(Kind::Committed, 1, Act::Hold), &[], "postmigrate");
+    bench.cut("a cut before the devices", wire_fault::at(Kind::DeviceState, 1, Act::Hold), &[], "postmigrate");
+    bench.cut("a cut before Commit", wire_fault::at(Kind::Commit, 1, Act::Hold), &[], "postmigrate");
+    bench.cut("a cut before Committed", wire_fault::at(Kind::Committed, 1, Act::Hold), &[], "postmigrate");
     bench.renew();
+    moves(&mut bench);
+}
+
+#[test]
+fn nobody_doubts_where_the_guest_runs_after_the_handover() {
+    if !can_run_systems("nobody_doubts_where_the_guest_runs_after_the_handover") {
+        return;
+    }
+    let mut bench = Bench::new();
+    // The word to start never comes: the destination is asked, and then never starts it.
+    bench.wire.arm(cut_once(Kind::Handover));
+    let end = bench.start(&[]).failure();
+    assert!(bench.wire.has_fired());
+    end.expect_failure_after_notes(&["the guest runs here", "try again"]);
+    bench.runs_here("a lost Handover");
+    bench.renew();
+    // The source dies in that moment: the guest stands still, and whoever looks finds it running nowhere.
+    bench.wire.arm(wire_fault::at(Kind::Handover, 1, Act::Hold));
+    let moving = bench.start(&[]);
+    bench.wire.wait_for_held();
+    drop(moving);
+    bench.wire.down();
+    bench.wire.release();
+    assert_eq!((bench.pair.source.status().as_str(), bench.pair.destination.status().as_str()), ("postmigrate", "paused"));
+    bench.renew();
+    bench.wire.mend();
+    run(bench.arguments(&[])).expect_failure(&["was moved away", "look where it runs", "cont"]);
+    bench.pair.source.execute("cont", serde_json::json!({}));
+    bench.runs_here("a source that died");
+    // It was started, and the answer is lost: the destination is asked, and says so.
+    bench.wire.arm(cut_once(Kind::HandedOver));
+    let before = bench.pair.source.self_check();
+    let end = bench.start(&[]).end();
+    assert!(bench.wire.has_fired());
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!((bench.pair.source.status().as_str(), bench.pair.destination.status().as_str()), ("postmigrate", "running"));
+    bench.pair.destination.counts_on(before);
+}
+
+#[test]
+fn damage_death_and_a_full_disk_leave_the_guest_at_the_source() {
+    if !can_run_systems("damage_death_and_a_full_disk_leave_the_guest_at_the_source") {
+        return;
+    }
+    let mut bench = Bench::new();
+    for kind in [Kind::Open, Kind::Put, Kind::Ack, Kind::DeviceState, Kind::Commit] {
+        bench.wire.arm(wire_fault::at(kind, 1, Act::Flip(6)));
+        bench.start(&[]).failure().expect_advice();
+        assert!(bench.wire.has_fired());
+        bench.runs_here(&format!("a damaged {kind}"));
+    }
+    for kind in [Kind::Put, Kind::DeviceState, Kind::Committed] {
+        bench.wire.arm(wire_fault::at(kind, 1, Act::Hold));
+        let moving = bench.start(&[]);
+        bench.wire.wait_for_held();
+        drop(moving);
+        bench.wire.release();
+        wait_long("the guest to be let go", || bench.pair.source.status() == "running");
+        bench.runs_here(&format!("the source's death at {kind}"));
+    }
+    bench.renew();
+    bench.wire.arm(wire_fault::at(Kind::Put, 100, Act::Hold));
+    let mut moving = bench.start(&[]);
+    bench.wire.wait_for_held();
+    bench.serve_again();
+    bench.wire.release();
+    moving.failure().expect_advice();
+    bench.runs_here("the death of serve");
+    bench.wire.arm(wire_fault::at(Kind::Put, 100, Act::Hold));
+    let mut moving = bench.start(&[]);
+    bench.wire.wait_for_held();
+    let _ = bench.pair.destination.process.0.kill();
+    bench.wire.release();
+    moving.failure().expect_advice();
+    bench.pair.renew_destination();
+    bench.serve_again();
+    bench.runs_here("the death of the QEMU there");
+    let small = scratch();
+    match SmallDisk::mount(&small.path().join("ram"), 32 << 20) {
+        Ok(disk) => {
+            bench.pair.renew_destination_in(disk.path());
+            bench.serve_again();
+            bench.wire.mend();
+            bench.start(&[]).failure().expect_failure_after_notes(&["No space left", "make room", "the guest runs here"]);
+            bench.runs_here("a full disk");
+            disk.resize(1 << 30);
+            moves(&mut bench);
+        }
+        Err(why) => {
+            pagesieve_ebpf::testing::skipped("the full disk", &why);
+            moves(&mut bench);
+        }
+    }
+}
+
+/// In the end it moves, and nothing was lost.
+fn moves(bench: &mut Bench) {
     bench.wire.mend();
     let before = bench.pair.source.self_check();
     run(bench.arguments(&["--verify"])).expect_json();

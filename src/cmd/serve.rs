@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use pagesieve_live::serve::{Ended, Root, Takes, serve};
+use pagesieve_live::serve::{Ended, Handovers, Root, Takes, serve};
 use pagesieve_live::sync::SyncConfig;
 use pagesieve_live::transport::{Listener, ListenerLimits, Session, Timeouts, TransportError, Trouble};
 
@@ -22,7 +22,7 @@ async fn listen(options: &Serve) -> anyhow::Result<()> {
     output::line(format_args!("listening on {}", listener.address()?))?;
     let config = SyncConfig { hash_workers: options.hash_workers.into(), ..SyncConfig::default() };
     let hosts = (!options.guests.is_empty()).then(|| host::hosts(options.guests.clone()));
-    let takes = Arc::new(Takes { root, config, hosts });
+    let takes = Arc::new(Takes { root, config, hosts, handovers: Handovers::default() });
     loop {
         let session = listener.accept(say_trouble).await;
         let peer = session.streams.first().map(|stream| stream.peer.to_string()).unwrap_or_default();
@@ -46,6 +46,9 @@ async fn attend(session: Session, peer: String, takes: Arc<Takes>) -> anyhow::Re
         Ok(Ended::InDoubt { name, why }) => {
             bail!("start the guest {name} of {peer}: {why}; look at its QEMU here, and let it go on in one place only")
         }
+        Ok(Ended::NotStarted { name }) => bail!(
+            "start the guest {name} of {peer}: nobody asked for it in the end, so it belongs to its source; end the QEMU here, and start it anew with -incoming defer for the next try"
+        ),
         Ok(Ended::Left) => {
             output::note(format_args!("{peer} left before its file was complete; what arrived is kept for its next try"));
             Ok(())

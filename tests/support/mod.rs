@@ -66,6 +66,14 @@ impl Run {
         self.expect_words(words);
     }
 
+    /// As [`Run::expect_failure`], but something was said before.
+    #[track_caller]
+    pub fn expect_failure_after_notes(&self, words: &[&str]) {
+        let last = self.stderr.trim_end().rsplit('\n').next().unwrap_or_default();
+        let last = Self { code: self.code, stdout: self.stdout.clone(), stderr: format!("{last}\n") };
+        last.expect_failure(words);
+    }
+
     /// As [`Run::expect_failure`], and the line says what to do about a connection that broke.
     #[track_caller]
     pub fn expect_advice(&self) {

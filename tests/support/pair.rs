@@ -80,6 +80,12 @@ impl Pair {
         self.destination = qemu(&waits, Qemu::launch);
     }
 
+    /// As [`Pair::renew_destination`], with new RAM in this folder.
+    pub fn renew_destination_in(&mut self, folder: &Path) {
+        self.there = Ram(folder.join("there.ram"));
+        self.renew_destination();
+    }
+
     /// Pages that are not the same in both.
     pub fn different_pages(&self) -> u64 {
         different_pages(&self.here.0, &self.there.0)

@@ -16,7 +16,7 @@ use pagesieve_live::NoEvents;
 use pagesieve_live::migrate::{
     Guest, Handover, MigrateConfig, MigrateError, MigrateListener, Migrated, Phase, Round, foretell, migrate,
 };
-use pagesieve_live::serve::{Ended, GuestHost, ResumeError, Root, Takes, serve};
+use pagesieve_live::serve::{Ended, GuestHost, Handovers, ResumeError, Root, Takes, serve};
 use pagesieve_live::sync::SyncConfig;
 use pagesieve_live::transport::{ClientSecurity, Connector, Listener, ListenerLimits, ServerSecurity, Timeouts};
 use pagesieve_live::wire::{Name, Slot};
@@ -258,7 +258,8 @@ async fn run(
     let port = listener.address().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
     let hosts = move |_: &str| Ok(Box::new(home.clone()) as Box<dyn GuestHost>);
-    let takes = Takes { root: Root::open(dir.path()).unwrap(), config: SyncConfig::default(), hosts: Some(Box::new(hosts)) };
+    let (root, handovers) = (Root::open(dir.path()).unwrap(), Handovers::default());
+    let takes = Takes { root, config: SyncConfig::default(), hosts: Some(Box::new(hosts)), handovers };
     let server = tokio::spawn(async move {
         let session = listener.accept(|trouble| panic!("{trouble:?}")).await;
         serve(session, Arc::new(takes)).await

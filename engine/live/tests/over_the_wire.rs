@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pagesieve_live::serve::{Ended, Root, Takes, serve};
+use pagesieve_live::serve::{Ended, Handovers, Root, Takes, serve};
 use pagesieve_live::sync::{SyncConfig, SyncError, SyncListener, SyncStats, sync_remote};
 use pagesieve_live::transport::{ClientSecurity, Connector, Listener, ListenerLimits, ServerSecurity, Timeouts};
 use pagesieve_live::wire::Name;
@@ -41,7 +41,7 @@ impl Bench {
             let mut listener_there = bound.unwrap();
             let port = listener_there.address().unwrap().port();
             let root = Root::open(self.there.path()).unwrap();
-            let takes = Arc::new(Takes { root, config: SyncConfig::default(), hosts: None });
+            let takes = Arc::new(Takes { root, config: SyncConfig::default(), hosts: None, handovers: Handovers::default() });
             let server = tokio::spawn(async move {
                 let session = listener_there.accept(|trouble| panic!("{trouble:?}")).await;
                 serve(session, takes).await

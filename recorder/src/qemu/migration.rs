@@ -56,6 +56,11 @@ pub enum StateError {
         "move the guest: it is not held by its monitor, or someone has let it go on; give its QMP socket, and leave it to us once it is paused"
     )]
     NotHeld,
+    /// A migration that somebody else has made.
+    #[error(
+        "move the guest: it stands still here because it was moved away; look where it runs, and only if it runs nowhere say `cont` to the monitor here"
+    )]
+    Gone,
     /// RAM that is not on a shared backend.
     #[error(
         "move the guest: its memory backend {backend} is private, so QEMU would send that RAM itself; start QEMU with share=on (memory-backend-memfd or memory-backend-file)"

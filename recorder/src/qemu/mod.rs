@@ -193,6 +193,10 @@ impl Guest {
     /// What a destination must agree with.
     pub(crate) fn ram_layout(&mut self) -> Result<RamLayout, StateError> {
         let monitor = self.monitor.as_mut().ok_or(StateError::NotHeld)?;
+        let status = monitor.qmp.execute("query-status", json!({}))?;
+        if status["status"] == "postmigrate" && !monitor.taken {
+            return Err(StateError::Gone);
+        }
         RamLayout::ask(&mut monitor.qmp)
     }
 

@@ -7,6 +7,7 @@
 mod error;
 mod follow;
 mod foretell;
+mod handover;
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use follow::Follow;
 pub use follow::{MigrateListener, Phase, Round};
 use foretell::expect_share;
 pub use foretell::foretell;
+use handover::hand_over;
 
 /// Epochs into which the time is cut in which the guest is watched: more of them tell short rounds from long ones.
 const WATCHES: u32 = 4;
@@ -168,6 +170,7 @@ where
 {
     let began = Instant::now();
     listener.phase(Phase::Opening);
+    let way = (session.route.clone(), session.token);
     let mut remote = Remote::start(session, config.delta_room);
     let mut migration = Migration::new(engine_config(config, parts.first_epoch), parts.slots.clone(), Baseline::Fingerprints)
         .map_err(MigrateError::Config)?;
@@ -222,7 +225,7 @@ where
             return Err(why);
         }
     };
-    hand_over(&mut remote, devices, listener).await?;
+    hand_over(&mut remote, devices, way, listener).await?;
     let downtime = paused.map_or(Duration::ZERO, |paused| paused.elapsed());
     Ok(Migrated { report, device_state: state, downtime, total: began.elapsed(), held, traffic: remote.traffic() })
 }
@@ -296,23 +299,4 @@ async fn complete(
     remote.committed().await.map_err(|error| error.to_string())?;
     devices.give_away()?;
     Ok(state.len() as u64)
-}
-
-/// The last word. Nobody may doubt afterwards where the guest runs; where we must, the error says so.
-async fn hand_over(
-    remote: &mut Remote,
-    devices: &mut dyn Handover,
-    listener: &mut dyn MigrateListener,
-) -> Result<(), MigrateError> {
-    listener.phase(Phase::Handover);
-    remote.say(Frame::Handover).await;
-    match remote.hear().await {
-        Ok(Frame::HandedOver) => Ok(()),
-        Err(error) if error.refused => {
-            devices.take_back().map_err(MigrateError::Stopped)?;
-            Err(MigrateError::Here(error.to_string()))
-        }
-        Ok(other) => Err(MigrateError::Unknown(format!("it answered with {}", other.kind()))),
-        Err(error) => Err(MigrateError::Unknown(error.to_string())),
-    }
 }

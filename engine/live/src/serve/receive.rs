@@ -6,6 +6,7 @@ use std::ops::Range;
 use pagesieve_core::block::bytes_of;
 use pagesieve_core::{Backing, Blocks, Gfn, Hva, MemSlot, MemSlots, PAGE_SHIFT, SlotError, delta};
 
+use super::handovers::Handovers;
 use super::host::Hosts;
 use super::inbox::{FileInbox, GuestInbox, Inbox, failed, give_up};
 use super::root::Root;
@@ -21,6 +22,8 @@ pub struct Takes {
     pub config: SyncConfig,
     /// Guests, by their names; `None` if it takes none.
     pub hosts: Option<Box<Hosts>>,
+    /// What became of the guests that came in.
+    pub handovers: Handovers,
 }
 
 impl std::fmt::Debug for Takes {
@@ -70,6 +73,12 @@ impl Receiver {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// True if it is a guest.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        matches!(self.inbox, Inbox::Guest(_))
     }
 
     /// Applies a block; the answer is `Ack` or `Nack`.
@@ -213,7 +222,7 @@ mod tests {
     fn root() -> (tempfile::TempDir, Takes) {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        (dir, Takes { root, config: SyncConfig::default(), hosts: None })
+        (dir, Takes { root, config: SyncConfig::default(), hosts: None, handovers: Handovers::default() })
     }
 
     fn digest(content: &[u8]) -> Option<[u8; 32]> {

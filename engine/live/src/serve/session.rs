@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
+use super::handovers::{Entry, Stand};
 use super::receive::{Receiver, Takes};
 use crate::transport::{Connection, FrameReader, FrameWriter, KEEP_ALIVE, Session, TransportError};
-use crate::wire::{Failure, Fault, Frame, Text};
+use crate::wire::{Failure, Fault, Frame, Text, Token};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub enum Ended {
         /// What went wrong.
         why: String,
     },
+    /// The guest was loaded here, and is not started: it runs at its source.
+    NotStarted {
+        /// Its name.
+        name: String,
+    },
     /// It was not, or not asked for. What arrived is kept for the next session.
     Left,
 }
@@ -40,7 +46,19 @@ pub enum Ended {
 /// # Errors
 /// A stream broke, or what came on it is no frame.
 pub async fn serve(session: Session, takes: Arc<Takes>) -> Result<Ended, TransportError> {
-    let shared = Arc::new(Shared { takes, receiver: Mutex::new(None) });
+    let shared = Arc::new(Shared { takes, session: session.token, work: Mutex::new(Work::default()) });
+    let ended = streams(session, &shared).await;
+    // What has begun goes on without the connection.
+    let loaded = tokio::task::spawn_blocking(move || shared.loaded()).await;
+    match loaded.map_err(|error| TransportError::Io(error.into()))? {
+        Some((name, Stand::Started)) => Ok(Ended::HandedOver { name }),
+        Some((name, Stand::Loaded | Stand::Off)) => Ok(Ended::NotStarted { name }),
+        Some((_, Stand::InDoubt)) | None => ended,
+    }
+}
+
+/// Until all streams are closed.
+async fn streams(session: Session, shared: &Arc<Shared>) -> Result<Ended, TransportError> {
     let mut tasks = JoinSet::new();
     for connection in session.streams {
         tasks.spawn(stream(connection, shared.clone()));
@@ -59,7 +77,15 @@ pub async fn serve(session: Session, takes: Arc<Takes>) -> Result<Ended, Transpo
 
 struct Shared {
     takes: Arc<Takes>,
-    receiver: Mutex<Option<Receiver>>,
+    session: Token,
+    work: Mutex<Work>,
+}
+
+#[derive(Default)]
+struct Work {
+    receiver: Option<Receiver>,
+    /// The guest is complete.
+    loaded: Option<Entry>,
 }
 
 /// Answers the frames of one stream until it is closed.
@@ -102,10 +128,17 @@ async fn next(reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<Opti
 }
 
 impl Shared {
+    /// The guest that was loaded, if one was, and what became of it.
+    fn loaded(&self) -> Option<(String, Stand)> {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((work.receiver.as_ref()?.name().to_owned(), work.loaded.as_ref()?.stand()))
+    }
+
     fn answer(&self, frame: Frame) -> (Vec<Frame>, Option<Ended>) {
-        let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Work { receiver, loaded } = &mut *work;
         let not_open = |sequence| Frame::Nack { sequence, code: Fault::NotOpen, text: Text::new("nothing is open") };
-        let answer = match (frame, &mut *receiver) {
+        let answer = match (frame, receiver) {
             (Frame::Open(open), slot @ None) => match Receiver::open(&self.takes, &open) {
                 Ok((opened, frames)) => {
                     *slot = Some(opened);
@@ -124,11 +157,17 @@ impl Shared {
             (Frame::Commit { length, digest }, Some(receiver)) => {
                 let answer = receiver.commit(length, digest);
                 let name = receiver.name().to_owned();
-                let done = matches!(answer, Frame::Committed { .. }).then_some(Ended::Committed { name, bytes: length });
-                return (vec![answer], done);
+                let done = matches!(answer, Frame::Committed { .. });
+                if done && receiver.is_guest() {
+                    *loaded = Some(self.takes.handovers.loaded(self.session));
+                }
+                return (vec![answer], done.then_some(Ended::Committed { name, bytes: length }));
             }
             (Frame::Handover, Some(receiver)) => {
-                let answer = receiver.hand_over();
+                let answer = match loaded {
+                    Some(entry) => entry.start(|| receiver.hand_over()),
+                    None => receiver.hand_over(),
+                };
                 let name = receiver.name().to_owned();
                 return match answer {
                     Ok(Frame::HandedOver) => (vec![Frame::HandedOver], Some(Ended::HandedOver { name })),
@@ -140,6 +179,7 @@ impl Shared {
                 *slot = None;
                 return (Vec::new(), None);
             }
+            (Frame::Settle { session }, None) => self.takes.handovers.settle(session),
             (Frame::Ping(number), _) => Frame::Pong(number),
             (Frame::Pong(_), _) => return (Vec::new(), None),
             (other, _) => Frame::Failed {

@@ -39,6 +39,24 @@ pub struct Connector {
     pub limiter: Option<Arc<Limiter>>,
 }
 
+/// The way to a destination, for another session with it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    connector: Connector,
+    host: String,
+    port: u16,
+}
+
+impl Route {
+    /// Makes another session of 1 to 8 streams.
+    ///
+    /// # Errors
+    /// As for [`Connector::connect`].
+    pub async fn connect(&self, streams: u8) -> Result<Session, TransportError> {
+        self.connector.connect(&self.host, self.port, streams).await
+    }
+}
+
 impl Connector {
     /// Makes a session of 1 to 8 streams.
     ///
@@ -64,7 +82,8 @@ impl Connector {
             all.push(connection);
         }
         all.sort_by_key(|connection| connection.stream);
-        Ok(Session { token: session, version, streams: all })
+        let route = Route { connector: self.clone(), host: host.to_owned(), port };
+        Ok(Session { token: session, version, streams: all, route: Some(route) })
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, TransportError> {

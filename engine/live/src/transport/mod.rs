@@ -18,7 +18,7 @@ mod tests;
 mod tls;
 
 pub use address::{Address, AddressError, Encryption};
-pub use client::{ClientSecurity, Connector};
+pub use client::{ClientSecurity, Connector, Route};
 pub use connection::{Connection, FrameReader, FrameWriter};
 pub use error::TransportError;
 pub use limiter::{Bucket, Limiter};
@@ -59,4 +59,6 @@ pub struct Session {
     pub version: Version,
     /// Its streams in order; 0 is the one for control.
     pub streams: Vec<Connection>,
+    /// The way to the other side, for a source; a destination does not connect to anyone.
+    pub route: Option<Route>,
 }

@@ -213,7 +213,7 @@ impl Shared {
         let connection = Connection::new(halves, Side::Server, hello.stream, peer, self.timeouts.idle, early);
         let streams = self.lock().deliver(hello, connection);
         let version = Version::CURRENT.common(hello.version);
-        Ok(streams.map(|streams| Session { token: hello.session, version, streams }))
+        Ok(streams.map(|streams| Session { token: hello.session, version, streams, route: None }))
     }
 
     /// Says no, and waits until that was heard.

@@ -64,5 +64,9 @@ codes! {
         NotTaken = 8,
         /// The destination is being shut down.
         ShuttingDown = 9,
+        /// It has not started the guest, and never will.
+        NotStarted = 10,
+        /// It does not know whether it has started the guest.
+        InDoubt = 11,
     }
 }

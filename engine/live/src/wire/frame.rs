@@ -8,7 +8,7 @@ use super::block::{self, Put, Span};
 use super::control::{self, Held, MAX_CHUNK, Open};
 use super::error::Malformed;
 use super::fields::{Fields, put_option};
-use super::{Failure, Fault, Text};
+use super::{Failure, Fault, Text, Token};
 
 /// Most bytes of a body: a block of 1 MiB of which no page is compressed, and room for what stands in front of it.
 pub const MAX_BODY: u32 = (1 << 20) + 4096;
@@ -68,6 +68,8 @@ kinds! {
     Handover = 4, Some(Side::Client), false;
     /// [`Frame::Abort`].
     Abort = 5, Some(Side::Client), false;
+    /// [`Frame::Settle`].
+    Settle = 6, Some(Side::Client), false;
     /// [`Frame::Put`].
     Put = 16, Some(Side::Client), true;
     /// [`Frame::Zero`].
@@ -126,6 +128,11 @@ pub enum Frame {
     Abort {
         /// Why.
         text: Text,
+    },
+    /// What became of the guest of another session? If it was not started, it never will be.
+    Settle {
+        /// That session.
+        session: Token,
     },
     /// A block.
     Put(Put),
@@ -200,6 +207,7 @@ impl Frame {
             Self::DeviceState { .. } => Kind::DeviceState,
             Self::Handover => Kind::Handover,
             Self::Abort { .. } => Kind::Abort,
+            Self::Settle { .. } => Kind::Settle,
             Self::Put(_) => Kind::Put,
             Self::Zero { .. } => Kind::Zero,
             Self::Opened { .. } => Kind::Opened,
@@ -242,6 +250,7 @@ impl Frame {
             }
             Self::Handover | Self::HandedOver => {}
             Self::Abort { text } => text.put(out),
+            Self::Settle { session } => out.extend_from_slice(&session.0),
             Self::Put(put) => put.put(out),
             Self::Zero { sequence, span } => block::put_zero(out, *sequence, *span),
             Self::Opened { held, blocks } => control::put_opened(out, *held, *blocks),
@@ -274,6 +283,7 @@ impl Frame {
             Kind::DeviceState => Self::read_state(fields)?,
             Kind::Handover => Self::Handover,
             Kind::Abort => Self::Abort { text: Text::read(fields)? },
+            Kind::Settle => Self::Settle { session: fields.token()? },
             Kind::Put => Self::Put(Put::read(fields)?),
             Kind::Zero => {
                 let (sequence, span) = block::read_zero(fields)?;

@@ -53,5 +53,6 @@ pub(super) fn frames() -> Vec<(&'static str, Frame)> {
         ("Nack", Frame::Nack { sequence: 9, code: Fault::Fingerprint, text: Text::new("stale") }),
         ("Ping", Frame::Ping(5)),
         ("Pong", Frame::Pong(5)),
+        ("Settle", Frame::Settle { session: token(0x10) }),
     ]
 }
