@@ -471,6 +471,9 @@ machine, memory and devices, is started with -incoming defer, and its monitor is
 from both.
 
 Whatever goes wrong before the last word, the guest goes on here. The QEMU here is left standing, paused, when the guest has gone.
+If the connection breaks at the last word, the destination is asked for a minute what it did. If it cannot be asked, or if pagesieve
+itself is killed in that moment, the guest may stand still on both sides, never run on both: look at the QEMU there (query-status), and
+only if the guest does not run there say `cont` to the monitor here.
 Ctrl-C ends the migration; the guest goes on here.")]
 pub(crate) struct Migrate {
     /// QMP socket of the guest
@@ -553,7 +556,8 @@ Examples:
   pagesieve serve --listen 127.0.0.1:7447 --dir /backup
   pagesieve serve --listen 0.0.0.0:7447 --dir /backup --keys keys/backup1
 
-Who may connect: whoever has a certificate of the same CA. On a loopback address, everybody on this machine.
+Who may connect: whoever has a certificate of the same CA, and one of the names in --allow if there are any. On a loopback address
+without TLS, everybody on this machine.
 Names that a client sends cannot lead out of the folder, not even by a symbolic link in it.")]
 pub(crate) struct Serve {
     /// Address to listen on; with port 0 the system chooses one. The address is printed
@@ -564,6 +568,9 @@ pub(crate) struct Serve {
     pub(crate) dir: PathBuf,
     #[command(flatten)]
     pub(crate) security: Security,
+    /// Take only sources whose certificate bears this name, one of those that `pagesieve keys` was given. May be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow: Vec<String>,
     /// Threads that make the fingerprints of a file
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) hash_workers: u16,

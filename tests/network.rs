@@ -61,6 +61,17 @@ fn only_those_with_a_certificate_of_the_same_ca_are_let_in() {
     assert!(!there.dir.join("disk.img").exists(), "nothing came in");
     sync(&there, &from, "", &["--keys", text(&key("ours/here"))]).expect_json();
     assert!(fs::read(there.dir.join("disk.img")).unwrap() == content(1 << 18));
+    let key_here = key("ours/here");
+    let choosy = Destination::start(&dir.path().join("there"), &["--keys", text(&key("ours/there")), "--allow", "web1.example"]);
+    sync(&choosy, &from, "/x", &["--keys", text(&key_here)]).expect_failure(&["allows none of the names", "--allow"]);
+    let open_to = ["--keys", text(&key("ours/there")), "--allow", "web1.example", "--allow", "here.example"].map(str::to_owned);
+    let choosy = Destination::start(&dir.path().join("there"), &open_to.each_ref().map(String::as_str));
+    sync(&choosy, &from, "/x", &["--keys", text(&key_here)]).expect_json();
+    run(["serve", "--listen", "127.0.0.1:0", "--dir", text(dir.path()), "--allow", "x"]).expect_failure(&["--keys"]);
+    // A guest goes to whom it is meant for, or nowhere: it is not even looked at.
+    let to = format!("localhost:{}/web1", there.port);
+    let moved = run(["migrate", "--qmp", "none", "--to", &to, "--keys", text(&key("theirs/here"))]);
+    moved.expect_failure(&["certificate", "pagesieve keys"]);
     let open = run(["serve", "--listen", "0.0.0.0:0", "--dir", text(dir.path())]);
     open.expect_failure(&["--keys"]);
     run(["serve", "--listen", "127.0.0.1:0", "--dir", text(&key("none"))]).expect_failure(&["none"]);

@@ -48,10 +48,11 @@ fn client(security: &Security, loopback: bool) -> anyhow::Result<ClientSecurity>
     })
 }
 
-/// How to protect what comes in.
-pub(super) fn server(security: &Security, loopback: bool) -> anyhow::Result<ServerSecurity> {
+/// How to protect what comes in, and from whom.
+pub(super) fn server(security: &Security, allowed: &[String], loopback: bool) -> anyhow::Result<ServerSecurity> {
     Ok(match files(security, loopback)? {
-        Some(files) => ServerSecurity::Tls(files.server()?),
+        Some(files) => ServerSecurity::Tls(files.server(allowed)?),
+        None if !allowed.is_empty() => bail!("take only some sources: without TLS they have no names; give --keys as well"),
         None if loopback => ServerSecurity::PlainLoopback,
         None => ServerSecurity::PlainAnywhere,
     })

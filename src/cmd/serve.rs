@@ -17,7 +17,7 @@ pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
 
 async fn listen(options: &Serve) -> anyhow::Result<()> {
     let root = Root::open(&options.dir).with_context(|| format!("open the folder {}", options.dir.display()))?;
-    let security = network::server(&options.security, options.listen.ip().is_loopback())?;
+    let security = network::server(&options.security, &options.allow, options.listen.ip().is_loopback())?;
     let mut listener = Listener::bind(options.listen, security, Timeouts::default(), ListenerLimits::default()).await?;
     output::line(format_args!("listening on {}", listener.address()?))?;
     let config = SyncConfig { hash_workers: options.hash_workers.into(), ..SyncConfig::default() };

@@ -5,6 +5,7 @@
 //! that of TCP: a writer waits as long as the other side does not read.
 
 mod address;
+mod allow;
 mod client;
 mod connection;
 mod error;

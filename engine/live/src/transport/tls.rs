@@ -8,10 +8,12 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore, ServerConfig};
+
+use super::allow::Allowed;
 
 /// The files of one side; [`keys`](super::keys) makes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// TLS of a destination. Whoever has a certificate of the CA may connect.
+/// TLS of a destination. Whoever has a certificate of the CA may connect, unless only some names are allowed.
 #[derive(Clone, Debug)]
 pub struct ServerTls(pub(super) Arc<ServerConfig>);
 
@@ -102,6 +104,18 @@ pub enum Problem {
         /// The other end.
         peer: &'static str,
     },
+    /// A certificate without a name that is allowed.
+    #[error("the {peer}'s certificate bears none of the names that are allowed here; if it is welcome, add one with --allow")]
+    NotAllowed {
+        /// The other end.
+        peer: &'static str,
+    },
+    /// The other side does not allow any name in our certificate.
+    #[error("the {peer} allows none of the names in the certificate of this side; have one added there with --allow")]
+    OursNotAllowed {
+        /// The other end.
+        peer: &'static str,
+    },
     /// The other side refuses our certificate.
     #[error("the {peer} does not accept the certificate of this side; make both with the same `pagesieve keys`")]
     Refused {
@@ -144,18 +158,19 @@ fn problem(error: &rustls::Error, peer: &'static str) -> Option<Problem> {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Problem::Expired { peer },
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Problem::NotYet { peer },
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Problem::OtherName { peer },
+            CertificateError::ApplicationVerificationFailure => Problem::NotAllowed { peer },
             _ => return None,
         },
         Error::NoCertificatesPresented => Problem::Without { peer },
         Error::AlertReceived(alert) => match alert {
             AlertDescription::CertificateRequired => Problem::Wanted { peer },
             AlertDescription::CertificateExpired => Problem::OursExpired { peer },
+            AlertDescription::AccessDenied => Problem::OursNotAllowed { peer },
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnsupportedCertificate
-            | AlertDescription::DecryptError
-            | AlertDescription::AccessDenied => Problem::Refused { peer },
+            | AlertDescription::DecryptError => Problem::Refused { peer },
             _ => return None,
         },
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => Problem::NotTls { peer },
@@ -171,14 +186,19 @@ impl TlsFiles {
         Self { ca: file("ca.pem".to_owned()), certificate: file(format!("{host}.pem")), key: file(format!("{host}.key")) }
     }
 
-    /// For a destination.
+    /// For a destination that takes sources whose certificate bears one of these DNS names or IP addresses; all of the CA if there
+    /// are none.
     ///
     /// # Errors
-    /// A file is missing or not what it should be.
-    pub fn server(&self) -> Result<ServerTls, TlsError> {
+    /// A file is missing or not what it should be, or a name is none.
+    pub fn server(&self, allowed: &[String]) -> Result<ServerTls, TlsError> {
         let (roots, chain, key) = self.load()?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-        let verifier = verifier.map_err(|error| wrong(&self.ca, error))?;
+        let mut verifier = verifier.map_err(|error| wrong(&self.ca, error))?;
+        if !allowed.is_empty() {
+            let names = allowed.iter().map(|name| ServerName::try_from(name.clone()).map_err(|_| TlsError::Host(name.clone())));
+            verifier = Arc::new(Allowed { inner: verifier, names: names.collect::<Result<_, _>>()? });
+        }
         let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
         let builder = builder.map_err(|error| wrong(&self.certificate, error))?.with_client_cert_verifier(verifier);
         let mut config = builder.with_single_cert(chain, key).map_err(|error| wrong(&self.key, error))?;

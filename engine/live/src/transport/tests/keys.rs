@@ -21,7 +21,7 @@ fn keys_are_for_their_owner_only() {
         assert_eq!(permissions.mode() & 0o777 & !mode, 0, "{file}: {:o}", permissions.mode());
     }
     let files = TlsFiles::in_directory(&directory, "a");
-    files.server().unwrap();
+    files.server(&[]).unwrap();
     files.client().unwrap();
 }
 

@@ -27,7 +27,13 @@ fn host(directory: &Path, name: &str, hosts: &[&str], days: u32) {
 }
 
 pub(super) async fn listener(directory: &Path, name: &str) -> Listener {
-    let tls = TlsFiles::in_directory(directory, name).server().unwrap();
+    listener_for(directory, name, &[]).await
+}
+
+/// One that takes only sources with these names.
+async fn listener_for(directory: &Path, name: &str, allowed: &[&str]) -> Listener {
+    let allowed: Vec<_> = allowed.iter().map(|&name| name.to_owned()).collect();
+    let tls = TlsFiles::in_directory(directory, name).server(&allowed).unwrap();
     listen(ServerSecurity::Tls(tls), LONG, ListenerLimits::default()).await.0
 }
 
@@ -67,6 +73,32 @@ async fn another_ca_is_refused_on_both_sides() {
     let (near, far) = fail(&mut listener, &client(theirs.path(), "client"), "127.0.0.1").await;
     assert!(near.contains("the destination does not accept the certificate of this side"), "{near}");
     assert!(far.contains("the source's certificate is not signed by the CA of this side"), "{far}");
+}
+
+#[tokio::test]
+async fn only_names_that_are_allowed_come_in() {
+    let keys = keys();
+    host(keys.path(), "other", &["other.example", "10.0.0.7"], 30);
+    for allowed in [&["client.example"][..], &["other.example", "client.example"]] {
+        let mut listener = listener_for(keys.path(), "server", allowed).await;
+        let (mut near, mut far) = meet(&mut listener, &client(keys.path(), "client"), "127.0.0.1", 2).await;
+        exchange(&mut near, &mut far).await;
+    }
+    for allowed in [&["other.example"][..], &["10.0.0.7", "CLIENT"], &["example"]] {
+        let mut listener = listener_for(keys.path(), "server", allowed).await;
+        let (near, far) = fail(&mut listener, &client(keys.path(), "client"), "127.0.0.1").await;
+        assert!(near.contains("the destination allows none of the names in the certificate of this side"), "{near}");
+        assert!(far.contains("the source's certificate bears none of the names that are allowed here"), "{far}");
+    }
+    let mut listener = listener_for(keys.path(), "server", &["10.0.0.7"]).await;
+    meet(&mut listener, &client(keys.path(), "other"), "127.0.0.1", 1).await;
+    // The CA is looked at as well: a name alone is no proof.
+    let foreign = super::tls::keys();
+    fs::copy(keys.path().join("ca.pem"), foreign.path().join("ca.pem")).unwrap();
+    let (near, _) = fail(&mut listener, &client(foreign.path(), "client"), "127.0.0.1").await;
+    assert!(near.contains("does not accept the certificate of this side"), "{near}");
+    let wrong = TlsFiles::in_directory(keys.path(), "server").server(&["no name".to_owned()]).unwrap_err();
+    assert!(wrong.to_string().contains("neither a DNS name nor an IP address"), "{wrong}");
 }
 
 #[tokio::test]
@@ -125,6 +157,6 @@ fn files_that_are_none_are_named() {
     for (files, name) in [(missing, "no.pem"), (swapped, "client.key"), (mixed, "server.key")] {
         let error = files.client().unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("pagesieve keys"), "{error}");
-        assert_eq!(files.server().unwrap_err().to_string(), error);
+        assert_eq!(files.server(&[]).unwrap_err().to_string(), error);
     }
 }
