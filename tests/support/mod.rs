@@ -82,19 +82,6 @@ impl Run {
         assert!(advice.iter().any(|words| self.stderr.contains(words)), "no advice in {self:?}");
     }
 
-    /// A migration that failed after it had begun: as [`Run::expect_advice`], and what happened is told on standard output.
-    #[track_caller]
-    pub fn expect_post_mortem(mut self) -> Value {
-        let story: Value = serde_json::from_str(&std::mem::take(&mut self.stdout)).unwrap_or_else(|error| panic!("{error}"));
-        self.expect_advice();
-        assert_schema(&story, "pagesieve.migrate");
-        assert_eq!(at(&story, "moved"), false, "{story:#}");
-        let said = format!("pagesieve: failed to {}\n", at(&story, "error").as_str().expect("a reason"));
-        assert_eq!(said, self.stderr);
-        assert!(at(&story, "ended_while").is_string(), "{story:#}");
-        story
-    }
-
     /// The argument parser's own error: status 2.
     #[track_caller]
     pub fn expect_usage_error(&self, words: &[&str]) {
