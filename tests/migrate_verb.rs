@@ -2,25 +2,28 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::destination::Destination;
 use support::pair::Pair;
-use support::qemu::{Qemu, can_run_systems};
+use support::qemu::can_run_systems;
 use support::{Background, PAGESIEVE, at, count, run, scratch, text, wait_long, wait_until};
 
-/// Waits until the guest has counted on here, and has not jumped back.
-fn counts_on(qemu: &Qemu, before: u64) {
-    let mut seen = 0;
-    wait_long("the guest to count on", || {
-        seen = seen.max(qemu.self_check());
-        assert!(seen == 0 || seen >= before, "the counter jumped back from {before} to {seen}");
-        seen >= before + 3
-    });
+fn destination(pair: &Pair, dir: &Path) -> Destination {
+    Destination::start(dir, &["--guest", &format!("web1={}", text(&pair.destination.socket()))])
 }
 
-fn destination(pair: &Pair, dir: &std::path::Path) -> Destination {
-    Destination::start(dir, &["--guest", &format!("web1={}", text(&pair.destination.socket()))])
+/// A migration in the middle of its first round.
+#[track_caller]
+fn slowly_moving(socket: &Path, to: &str) -> Background {
+    let mut command = Command::new(PAGESIEVE);
+    command.args(["migrate", "--qmp", text(socket), "--to", to, "--bandwidth-limit", "100Mbit"]);
+    let mut moving = Background::spawn(command.stderr(Stdio::null()));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(moving.is_running());
+    moving
 }
 
 #[test]
@@ -45,7 +48,7 @@ fn a_guest_moves_over_the_wire_and_back() {
         assert_eq!(count(&moved, "held_blocks") > 0, turn == 1, "{moved:#}");
         assert_eq!(count(&moved, "blocks.skipped.same_content") > 1000, turn == 1, "{moved:#}");
         assert_eq!((pair.source.status().as_str(), pair.destination.status().as_str()), ("postmigrate", "running"));
-        counts_on(&pair.destination, before);
+        pair.destination.counts_on(before);
         pair = pair.turn_round();
     }
 }
@@ -68,11 +71,7 @@ fn a_guest_stays_if_the_move_fails() {
         .expect_failure(&["faster than the wire", "it runs here"]);
     assert_eq!(pair.source.status(), "running");
     // The destination dies in the middle of the first round.
-    let mut command = std::process::Command::new(PAGESIEVE);
-    command.args(["migrate", "--qmp", text(&socket), "--to", &to("web1"), "--bandwidth-limit", "100Mbit"]);
-    let mut moving = Background::spawn(command.stderr(std::process::Stdio::null()));
-    std::thread::sleep(Duration::from_secs(2));
-    assert!(moving.is_running());
+    let mut moving = slowly_moving(&socket, &to("web1"));
     drop(there);
     wait_until("the migration to notice", || !moving.is_running());
     let before = pair.source.self_check();
@@ -80,14 +79,10 @@ fn a_guest_stays_if_the_move_fails() {
     // And then the source's own end.
     let there = destination(&pair, dir.path());
     let to = format!("127.0.0.1:{}/web1", there.port);
-    let mut command = std::process::Command::new(PAGESIEVE);
-    command.args(["migrate", "--qmp", text(&socket), "--to", &to, "--bandwidth-limit", "100Mbit"]);
-    let moving = Background::spawn(command.stderr(std::process::Stdio::null()));
-    std::thread::sleep(Duration::from_secs(2));
-    drop(moving);
-    counts_on(&pair.source, before);
+    drop(slowly_moving(&socket, &to));
+    pair.source.counts_on(before);
     // After all that it moves.
     let moved = move_to(&to, &["--json", "--force"]).expect_json();
     assert!(count(&moved, "held_blocks") > 0, "what arrived is of use: {moved:#}");
-    counts_on(&pair.destination, before);
+    pair.destination.counts_on(before);
 }

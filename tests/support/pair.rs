@@ -3,22 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use tempfile::TempDir;
 
-use super::qemu::Qemu;
+use super::qemu::{Qemu, turn};
 use super::{scratch, text};
 
 const PAGE: usize = 4096;
-
-/// One pair of emulated machines at a time is enough for any computer that runs tests.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Waits for its turn; a test that failed has had its own.
-fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The file that is the RAM of a guest. It goes away with the test.
 pub struct Ram(pub PathBuf);

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,6 +34,14 @@ pub fn can_run_systems(test: &str) -> bool {
         pagesieve_ebpf::testing::skipped(test, &format!("there is no guest: traces/guest/build.sh -o {}", image().display()));
     }
     built && can_run_guests(test)
+}
+
+/// One emulated machine, or one pair, at a time is enough for any computer that runs tests.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn; a test that failed has had its own.
+pub fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running QEMU. It ends with the test.
