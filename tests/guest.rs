@@ -3,20 +3,11 @@
 mod support;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use support::qemu::{Qemu, can_run_systems};
+use support::qemu::{Qemu, can_run_systems, turn};
 use support::slow_disk::{self, SlowDisk};
 use support::{Run, count, run, scratch, text, wait_long};
-
-/// One emulated machine at a time is enough for any computer that runs tests.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Waits for its turn; a test that failed has had its own.
-fn turn() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Records a guest for some seconds and returns what the check of the trace says.
 #[track_caller]
@@ -71,11 +62,11 @@ fn a_guest_with_disk_io_in_flight_is_recorded_completely() {
     }
     let _turn = turn();
     let dir = scratch();
-    let drive = slow_disk::drive(&slow_disk::noise(dir.path()));
+    let drive = slow_disk::drive(&slow_disk::noise(dir.path()), "native");
     let drive: Vec<_> = drive.iter().map(String::as_str).collect();
     let qemu = Qemu::boot(&[&["--class", "idle", "--memory", "512M", "--disk", "buffered", "--"], &drive[..]].concat());
     // Where the disk cannot be slowed down, less is in flight and the test shows less.
-    let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder(), 20);
+    let _slow = SlowDisk::for_process(qemu.process.pid(), qemu.folder(), 300, 16 << 20);
     records_completely(&qemu);
 }
 

@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 pub struct SlowDisk(PathBuf);
 
 impl SlowDisk {
-    /// Moves a process there. The limit of reads per second is on the device that holds this folder.
-    pub fn for_process(pid: u32, folder: &Path, iops: u32) -> std::io::Result<Self> {
+    /// Moves a process there. The limits, of reads and of bytes read per second, are on the device that holds this folder.
+    pub fn for_process(pid: u32, folder: &Path, iops: u32, bytes: u64) -> std::io::Result<Self> {
         let device = folder.metadata()?.dev();
         let group = PathBuf::from(format!("/sys/fs/cgroup/blkio/pagesieve-test-{}", std::process::id()));
         std::fs::create_dir_all(&group)?;
         let slow = Self(group);
-        let limit = format!("{}:{} {iops}", rustix::fs::major(device), rustix::fs::minor(device));
-        std::fs::write(slow.0.join("blkio.throttle.read_iops_device"), limit)?;
+        for (name, limit) in [("iops", u64::from(iops)), ("bps", bytes)] {
+            let limit = format!("{}:{} {limit}", rustix::fs::major(device), rustix::fs::minor(device));
+            std::fs::write(slow.0.join(format!("blkio.throttle.read_{name}_device")), limit)?;
+        }
         std::fs::write(slow.0.join("cgroup.procs"), pid.to_string())?;
         Ok(slow)
     }
@@ -40,8 +42,9 @@ pub fn noise(folder: &Path) -> PathBuf {
     path
 }
 
-/// QEMU's options for a second disk of such a file, with direct and asynchronous I/O. The guest reads it all the time.
-pub fn drive(file: &Path) -> [String; 4] {
-    let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", file.display());
-    ["-drive".to_owned(), drive, "-device".to_owned(), "virtio-blk-pci,drive=data".to_owned()]
+/// QEMU's options for a second disk of such a file, with direct and asynchronous I/O (`native` or `io_uring`). The guest reads it
+/// all the time, and as the disk prefers large reads, it reads 16 MiB ahead, in requests of a MiB and more.
+pub fn drive(file: &Path, aio: &str) -> [String; 4] {
+    let drive = format!("file={},if=none,id=data,format=raw,cache=none,aio={aio},readonly=on", file.display());
+    ["-drive".to_owned(), drive, "-device".to_owned(), "virtio-blk-pci,drive=data,opt_io_size=8388608".to_owned()]
 }
