@@ -6,6 +6,7 @@ mod inbox;
 pub mod receive;
 pub mod root;
 pub mod session;
+mod unpack;
 
 pub use handovers::Handovers;
 pub use host::{GuestHost, Hosts, ResumeError};

@@ -1,14 +1,15 @@
 //! One session at the destination: frames from its streams, answers back on the stream on which the question came.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
 use super::handovers::{Entry, Stand};
-use super::receive::{Receiver, Takes};
+use super::receive::{Receiver, Takes, answered};
+use super::unpack::{Refused, Unpacker};
 use crate::transport::{Connection, FrameReader, FrameWriter, KEEP_ALIVE, Session, TransportError};
-use crate::wire::{Failure, Fault, Frame, Text, Token};
+use crate::wire::{Failure, Fault, Frame, Put, Text, Token};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -92,10 +93,18 @@ struct Work {
 async fn stream(connection: Connection, shared: Arc<Shared>) -> Result<Ended, TransportError> {
     let (mut reader, mut writer) = connection.split();
     let mut ended = Ended::Left;
+    let mut unpacker = Some(Unpacker::new().map_err(TransportError::Io)?);
     while let Some(frame) = next(&mut reader, &mut writer).await? {
         let shared = shared.clone();
+        let mut ours = unpacker.take().map_or_else(Unpacker::new, Ok).map_err(TransportError::Io)?;
         // Disks block; the runtime must not.
-        let mut work = tokio::task::spawn_blocking(move || shared.answer(frame));
+        let mut work = tokio::task::spawn_blocking(move || match frame {
+            Frame::Put(put) => (vec![shared.put(&put, &mut ours)], None, ours),
+            frame => {
+                let (answers, ended) = shared.answer(frame);
+                (answers, ended, ours)
+            }
+        });
         let mut alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         let done = loop {
             tokio::select! {
@@ -107,7 +116,8 @@ async fn stream(connection: Connection, shared: Arc<Shared>) -> Result<Ended, Tr
                 }
             }
         };
-        let (answers, committed) = done.map_err(|error| TransportError::Io(error.into()))?;
+        let (answers, committed, ours) = done.map_err(|error| TransportError::Io(error.into()))?;
+        unpacker = Some(ours);
         for answer in &answers {
             writer.write(answer).await?;
         }
@@ -130,14 +140,28 @@ async fn next(reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<Opti
 impl Shared {
     /// The guest that was loaded, if one was, and what became of it.
     fn loaded(&self) -> Option<(String, Stand)> {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = self.lock();
         Some((work.receiver.as_ref()?.name().to_owned(), work.loaded.as_ref()?.stand()))
     }
 
+    /// Applies a block. What takes long, to decode it, is done while other streams read and write.
+    fn put(&self, put: &Put, unpacker: &mut Unpacker) -> Frame {
+        let begun = self.with(|receiver| receiver.begin(put, unpacker));
+        let decoded = begun.and_then(|()| unpacker.decode(put));
+        answered(put.sequence, decoded.and_then(|block| self.with(|receiver| receiver.write(put.span, block))))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Receiver) -> Result<T, Refused>) -> Result<T, Refused> {
+        self.lock().receiver.as_mut().map_or_else(|| Err(not_open()), act)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn answer(&self, frame: Frame) -> (Vec<Frame>, Option<Ended>) {
-        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut work = self.lock();
         let Work { receiver, loaded } = &mut *work;
-        let not_open = |sequence| Frame::Nack { sequence, code: Fault::NotOpen, text: Text::new("nothing is open") };
         let answer = match (frame, receiver) {
             (Frame::Open(open), slot @ None) => match Receiver::open(&self.takes, &open) {
                 Ok((opened, frames)) => {
@@ -146,10 +170,8 @@ impl Shared {
                 }
                 Err(failed) => failed,
             },
-            (Frame::Put(put), Some(receiver)) => receiver.put(&put),
-            (Frame::Put(put), None) => not_open(put.sequence),
             (Frame::Zero { sequence, span }, Some(receiver)) => receiver.zero(sequence, span),
-            (Frame::Zero { sequence, .. }, None) => not_open(sequence),
+            (Frame::Zero { sequence, .. }, None) => answered(sequence, Err(not_open())),
             (Frame::DeviceState { last, bytes }, Some(receiver)) => match receiver.device_state(&bytes, last) {
                 None => return (Vec::new(), None),
                 Some(failed) => failed,
@@ -189,4 +211,8 @@ impl Shared {
         };
         (vec![answer], None)
     }
+}
+
+fn not_open() -> Refused {
+    (Fault::NotOpen, Text::new("nothing is open"))
 }
