@@ -167,7 +167,7 @@ fn either_side_may_be_killed() {
             bench.wire.arm(at(kind, 1, Act::Hold));
             let mut command = Command::new(PAGESIEVE);
             let mut source = Background::spawn(command.args(bench.arguments()).stderr(Stdio::null()).stdout(Stdio::null()));
-            bench.wire.wait_for_held();
+            wait_until("the frame to be held", || bench.wire.is_holding());
             if kills_source {
                 drop(source);
                 bench.wire.release();

@@ -121,10 +121,9 @@ impl Wire {
         self.shared.lock().fired
     }
 
-    /// Waits until a frame is held.
-    #[track_caller]
-    pub fn wait_for_held(&self) {
-        super::wait_long("the frame to be held", || self.shared.lock().held);
+    /// True while a frame is held.
+    pub fn is_holding(&self) -> bool {
+        self.shared.lock().held
     }
 
     /// Lets a held frame go on.
