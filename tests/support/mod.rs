@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 
 pub mod destination;
+pub mod link;
 pub mod moving;
 pub mod pair;
 pub mod qemu;
