@@ -1,5 +1,7 @@
 //! The command line: verbs and their options.
 
+mod sync;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use pagesieve_recorder::workload::{Adversary, Class};
 use pagesieve_recorder::{HookChoice, Region, SourceChoice, WriteTracking};
 use pagesieve_replayer::sweep::Best;
 use pagesieve_replayer::{Scenario, Start};
+
+pub(crate) use sync::Sync;
 
 use crate::units;
 
@@ -399,65 +403,6 @@ pub(crate) struct TraceFile {
     pub(crate) json: bool,
 }
 
-/// Bring a file or block device up to date with another one: only the blocks that differ are written
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  pagesieve sync disk.img /backup/disk.img
-  pagesieve sync --in-place --verify disk.img copy.img
-  pagesieve sync --journal /var/tmp/sdb.journal disk.img /dev/sdb
-  pagesieve sync --keys keys/web1 --streams 4 disk.img backup1.example:7447/web1/disk.img
-
-Nothing is taken for equal without proof: what the destination holds is read and fingerprinted first. Holes of the source are not
-read, and stay holes.
-
-A file is made anew beside the old one and takes its name at the end. A sync that was cut off leaves that file, and the next one
-goes on with it. With --in-place, and for devices, what is overwritten is kept in a journal; after a cut the next sync first takes
-the changes back.
-
-HOST:PORT and HOST:PORT/NAME are destinations where `pagesieve serve` listens. Blocks travel compressed, and by mutual TLS unless the
-host is this machine. A file whose name looks like that is written as ./NAME.")]
-pub(crate) struct Sync {
-    /// File or block device to read
-    #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
-    /// File, folder or block device to write; a folder gets a file of the source's name. Or HOST:PORT[/NAME]
-    #[arg(value_name = "DST")]
-    pub(crate) destination: PathBuf,
-    /// Unit of comparison and transfer: a power of two
-    #[arg(long, default_value = "64KiB", value_parser = units::bytes)]
-    pub(crate) block_size: u64,
-    /// Threads that make the fingerprints of the destination
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) hash_workers: u16,
-    /// Write into the destination itself, with a journal
-    #[arg(long)]
-    pub(crate) in_place: bool,
-    /// Where the journal is kept [default for a file: beside it]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) journal: Option<PathBuf>,
-    /// Read both sides again at the end and compare their digests
-    #[arg(long)]
-    pub(crate) verify: bool,
-    /// Connections to another machine, 1 to 8
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub(crate) streams: u8,
-    /// Most bytes per second to another machine, such as 100Mbit
-    #[arg(long, value_name = "RATE", value_parser = units::bandwidth)]
-    pub(crate) bandwidth_limit: Option<u64>,
-    #[command(flatten)]
-    pub(crate) security: Security,
-    /// Attempts to write a block
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) attempts: u32,
-    /// Time between two attempts
-    #[arg(long, default_value = "1s", value_parser = units::span)]
-    pub(crate) retry_delay: Duration,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Move a running QEMU guest to another QEMU while it runs
 #[derive(Args)]
 #[command(after_help = "\
@@ -662,6 +607,9 @@ pub(crate) struct Workload {
     /// Guest memory is anonymous instead of a memfd
     #[arg(long)]
     pub(crate) anonymous: bool,
+    /// Guest memory is the start of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "anonymous")]
+    pub(crate) file: Option<PathBuf>,
     /// A pattern that trackers miss: kernel-writes, thp, fork, discard, gup or sharer
     #[arg(long)]
     pub(crate) adversary: Option<Adversary>,

@@ -15,7 +15,7 @@ use crate::control::{Control, Effects};
 use crate::error::RecordError;
 use crate::events::Events;
 use crate::layout::{Layout, Tracked};
-use crate::maps::{self, Mapping, Region};
+use crate::maps::{self, FileId, Mapping, Region};
 use crate::process;
 use crate::ptrace::Stopped;
 use crate::qemu::Guest;
@@ -60,6 +60,8 @@ pub(crate) struct Observer {
     in_flight: InFlight,
     /// A guest is stopped for every closing, whether or not direct I/O is seen.
     pub(crate) stops_guest: bool,
+    /// Only what shows this file is tracked, by the pages of the file.
+    pub(crate) source: Option<FileId>,
 }
 
 /// What the scans of one closing found.
@@ -104,6 +106,7 @@ impl Observer {
             untrackable: 0,
             in_flight: InFlight::default(),
             stops_guest: false,
+            source: None,
         })
     }
 
@@ -200,7 +203,11 @@ impl Observer {
     }
 
     fn mappings(&self) -> Option<Vec<Mapping>> {
-        maps::read(self.pid).ok().filter(|mappings| !mappings.is_empty())
+        let mut mappings = maps::read(self.pid).ok().filter(|mappings| !mappings.is_empty())?;
+        if let Some(file) = &self.source {
+            maps::mark_source(self.pid, &mut mappings, file);
+        }
+        Some(mappings)
     }
 
     /// Brings the target to rest if its content is to be read, if its writes can only be read so, or if direct I/O could land in
@@ -319,6 +326,7 @@ impl Observer {
             found.slots_changed = true;
         }
         let wanted = match &self.guest {
+            _ if self.source.is_some() => maps::of_source(mappings),
             Some(guest) => guest.wanted(mappings),
             None => maps::chosen(mappings, &self.regions).collect(),
         };

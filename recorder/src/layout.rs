@@ -261,6 +261,7 @@ mod tests {
             offset: 0,
             file: (inode != 0).then(|| FileId { device: "00:01".into(), inode }),
             name: if inode == 0 { String::new() } else { "/memfd:ram (deleted)".into() },
+            of_source: false,
         }
     }
 

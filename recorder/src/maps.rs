@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use pagesieve_core::{Backing, Gfn};
+use pagesieve_core::{Backing, Gfn, PAGE_SHIFT};
 
 /// Regions below this are not picked up by default: stacks, small heaps and library data say little about a guest.
 pub(crate) const SMALLEST_DEFAULT: u64 = 1 << 20;
@@ -22,6 +23,8 @@ pub(crate) struct Mapping {
     /// Device and inode of the file; `None` for private anonymous memory.
     pub(crate) file: Option<FileId>,
     pub(crate) name: String,
+    /// It is tracked because it shows one certain file, which may lie on a disk.
+    pub(crate) of_source: bool,
 }
 
 /// What tells one file from another: device as printed in maps, and inode.
@@ -37,11 +40,11 @@ impl Mapping {
     }
 
     /// What the memory is made of, or `None` if it is of a kind that cannot be tracked soundly: private mappings of files
-    /// (whose untouched pages change with the file) and shared mappings of files on disk.
+    /// (whose untouched pages change with the file) and shared mappings of files on disk, unless it is such a file that is wanted.
     pub(crate) fn backing(&self) -> Option<Backing> {
         match (&self.file, self.shared) {
             (None, false) if !self.is_special() => Some(Backing::Anonymous),
-            (Some(_), true) if self.is_shmem() => Some(Backing::Shared),
+            (Some(_), true) if self.of_source || self.is_shmem() => Some(Backing::Shared),
             _ => None,
         }
     }
@@ -99,6 +102,7 @@ fn parse(line: &str) -> Option<Mapping> {
         offset,
         file: (inode != 0).then_some(FileId { device, inode }),
         name: rest.trim().to_owned(),
+        of_source: false,
     })
 }
 
@@ -150,6 +154,37 @@ pub(crate) fn chosen<'a>(mappings: &'a [Mapping], regions: &'a [Region]) -> impl
         let backing = mapping.backing().filter(|_| wanted)?;
         Some(Wanted { mapping, range: mapping.start..mapping.end, backing, base: None, numa_node: None })
     })
+}
+
+/// Marks the shared mappings of a file. Those that may be made writable at any time count as writable.
+pub(crate) fn mark_source(pid: u32, mappings: &mut [Mapping], file: &FileId) {
+    for mapping in mappings.iter_mut().filter(|mapping| mapping.shared && mapping.file.as_ref() == Some(file)) {
+        mapping.of_source = true;
+        mapping.writable = mapping.writable || may_write(pid, mapping);
+    }
+}
+
+/// True unless the file of a mapping was certainly not opened for writing.
+pub(crate) fn may_write(pid: u32, mapping: &Mapping) -> bool {
+    const OWNER_MAY_WRITE: u32 = 0o200;
+    let link = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end);
+    fs::symlink_metadata(link).map_or(true, |data| data.mode() & OWNER_MAY_WRITE != 0)
+}
+
+/// The marked mappings that may be written, by the pages of the file. Where two show the same page, the first counts.
+pub(crate) fn of_source(mappings: &[Mapping]) -> Vec<Wanted<'_>> {
+    let mut parts: Vec<Wanted<'_>> = Vec::new();
+    for mapping in mappings.iter().filter(|mapping| mapping.of_source && mapping.writable) {
+        let taken = |part: &Wanted<'_>| {
+            let (one, other) = (part.mapping.file_range(), mapping.file_range());
+            one.start < other.end && other.start < one.end
+        };
+        if !parts.iter().any(taken) {
+            let (range, base) = (mapping.start..mapping.end, Some(Gfn(mapping.offset >> PAGE_SHIFT)));
+            parts.push(Wanted { mapping, range, backing: Backing::Shared, base, numa_node: None });
+        }
+    }
+    parts
 }
 
 /// True unless it is certain that no mapping of a range holds huge pages of hugetlbfs.

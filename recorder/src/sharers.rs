@@ -45,7 +45,7 @@ fn add(layout: &Layout, mapping: &Mapping, own: Option<u32>, pages: &mut PageBit
     }
 }
 
-fn processes() -> impl Iterator<Item = u32> {
+pub(crate) fn processes() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
@@ -87,8 +87,17 @@ pub(crate) fn direct_io(pid: u32, own: &[Mapping]) -> DirectIo {
 }
 
 fn opened_direct(fdinfo: &str) -> bool {
-    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
-    flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & libc::O_DIRECT != 0)
+    flags(fdinfo).is_some_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
+/// True if a descriptor is certainly open for reading only.
+pub(crate) fn opened_for_reading(fdinfo: &str) -> bool {
+    flags(fdinfo).is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY)
+}
+
+fn flags(fdinfo: &str) -> Option<i32> {
+    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    i32::from_str_radix(flags.trim(), 8).ok()
 }
 
 /// The pages that a discard of part of a file touches.
@@ -128,5 +137,6 @@ mod tests {
         assert!(opened_direct("pos:\t0\nflags:\t02140000\nmnt_id:\t13\n"));
         assert!(!opened_direct("pos:\t0\nflags:\t02100000\nmnt_id:\t13\n"));
         assert!(!opened_direct(""));
+        assert!(opened_for_reading("flags:\t0100000\n") && !opened_for_reading("flags:\t0100002\n") && !opened_for_reading(""));
     }
 }

@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod filter;
 mod host;
 mod keys;
 mod migrate;

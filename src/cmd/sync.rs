@@ -1,19 +1,54 @@
 //! `pagesieve sync`.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::Nanos;
-use pagesieve_live::sync::{SyncConfig, SyncListener, SyncStats, sync_file, sync_remote};
+use pagesieve_live::sync::{Replica, SyncConfig, SyncListener, SyncStats};
+use pagesieve_live::transport::Address;
 use pagesieve_live::wire::Name;
 
+use super::filter::{FileFilter, Tracked};
 use super::network;
+use super::record::stop_on_signal;
 use crate::cli::Sync;
 use crate::{output, units};
 
+/// How often Ctrl-C is looked for, and what the filter has to say taken in.
+const TICK: Duration = Duration::from_millis(50);
+
 pub(crate) fn run(options: &Sync) -> anyhow::Result<()> {
-    let config = SyncConfig {
+    let there = network::address(&options.destination)?;
+    if there.is_some() && (options.in_place || options.journal.is_some()) {
+        bail!("sync to another machine: --in-place and --journal are for destinations on this one; leave them out");
+    }
+    let tracked = filter(options)?;
+    let mut replica = Replica::open(&options.source, &config(options), tracked.as_ref().map(FileFilter::boxed))?;
+    let Some(every) = options.every else {
+        let done = pass(options, &mut replica, there.as_ref(), tracked.as_ref())?;
+        return if options.json { output::json(&done) } else { output::line(text(options, &done)) };
+    };
+    let stop = stop_on_signal()?;
+    let mut due = Instant::now();
+    for number in 1.. {
+        let done = pass(options, &mut replica, there.as_ref(), tracked.as_ref())?;
+        if options.json {
+            output::line(serde_json::to_string(&done)?)?
+        } else {
+            output::line(text(options, &done))?
+        }
+        due = (due + every).max(Instant::now());
+        if options.times == Some(number) || !wait(due, &stop, tracked.as_ref()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn config(options: &Sync) -> SyncConfig {
+    SyncConfig {
         block_size: options.block_size,
         hash_workers: usize::from(options.hash_workers),
         in_place: options.in_place,
@@ -21,32 +56,62 @@ pub(crate) fn run(options: &Sync) -> anyhow::Result<()> {
         verify: options.verify,
         attempts: options.attempts,
         retry_delay: Nanos(u64::try_from(options.retry_delay.as_nanos()).unwrap_or(u64::MAX)),
-    };
-    let runtime = network::runtime()?;
-    let mut bar = Bar::new();
-    let done = runtime.block_on(sync(options, &config, &mut bar));
-    bar.0.finish_and_clear();
-    let done = done?;
-    if options.json { output::json(&done) } else { output::line(text(options, &done)) }
+    }
 }
 
-async fn sync(options: &Sync, config: &SyncConfig, bar: &mut Bar) -> anyhow::Result<SyncStats> {
-    let Some(there) = network::address(&options.destination)? else {
-        return Ok(sync_file(&options.source, &options.destination, config, bar).await?);
-    };
-    if config.in_place || config.journal.is_some() {
-        bail!("sync to another machine: --in-place and --journal are for destinations on this one; leave them out");
-    }
-    let name = match &there.name {
-        Some(name) => name.clone(),
-        None => {
-            let name = options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            Name::new(name.clone()).with_context(|| format!("name the file at the destination: {name:?}"))?
+/// The page filter, if a process was named whose writes can be tracked.
+fn filter(options: &Sync) -> anyhow::Result<Option<Tracked>> {
+    if options.no_filter || (options.pid.is_none() && options.qmp.is_none()) {
+        if options.require_ebpf {
+            bail!("sync with the kernel program: there is no filter without --pid or --qmp; name the process that maps the file");
         }
-    };
-    let connector = network::connector(&there, &options.security, options.bandwidth_limit)?;
-    let session = connector.connect(&there.host, there.port, options.streams).await?;
-    Ok(sync_remote(&options.source, name, session, config, bar).await?)
+        return Ok(None);
+    }
+    let tracked = Tracked::open(options)?;
+    for reason in tracked.fallbacks() {
+        output::note(reason);
+    }
+    Ok(Some(tracked))
+}
+
+/// Waits until it is time for the next pass. False if there will be none.
+fn wait(due: Instant, stop: &AtomicBool, tracked: Option<&Tracked>) -> bool {
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(tracked) = tracked {
+            tracked.drain();
+        }
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(TICK));
+    }
+    false
+}
+
+fn pass(options: &Sync, replica: &mut Replica, there: Option<&Address>, tracked: Option<&Tracked>) -> anyhow::Result<SyncStats> {
+    let mut bar = Bar::new(tracked.cloned());
+    let runtime = network::runtime()?;
+    let done = runtime.block_on(async {
+        let Some(there) = there else {
+            return anyhow::Ok(replica.pass(&options.destination, &mut bar).await?);
+        };
+        let name = name(options, there)?;
+        let connector = network::connector(there, &options.security, options.bandwidth_limit)?;
+        let session = connector.connect(&there.host, there.port, options.streams).await?;
+        Ok(replica.pass_remote(name, session, &mut bar).await?)
+    });
+    bar.bar.finish_and_clear();
+    done
+}
+
+/// What the source is called at the destination.
+fn name(options: &Sync, there: &Address) -> anyhow::Result<Name> {
+    if let Some(name) = &there.name {
+        return Ok(name.clone());
+    }
+    let name = options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Name::new(name.clone()).with_context(|| format!("name the file at the destination: {name:?}"))
 }
 
 fn text(options: &Sync, done: &SyncStats) -> String {
@@ -75,6 +140,9 @@ fn text(options: &Sync, done: &SyncStats) -> String {
     if done.blocks_resumed > 0 {
         lines.push(format!("  resumed   {} blocks were there from a sync that was cut off", done.blocks_resumed));
     }
+    if let Some(reason) = done.filter_reason.as_ref().filter(|_| options.pid.is_some() || options.qmp.is_some()) {
+        lines.push(format!("  filter    everything was compared: {reason}"));
+    }
     if let Some(digest) = &done.digest {
         lines.push(format!("  verified  BLAKE3 {digest}"));
     }
@@ -82,20 +150,28 @@ fn text(options: &Sync, done: &SyncStats) -> String {
 }
 
 /// How far the sync is, on a terminal.
-struct Bar(ProgressBar);
+struct Bar {
+    bar: ProgressBar,
+    tracked: Option<Tracked>,
+    drained: Instant,
+}
 
 impl Bar {
-    fn new() -> Self {
+    fn new(tracked: Option<Tracked>) -> Self {
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {per_sec}, {eta} left");
         let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self { bar, tracked, drained: Instant::now() }
     }
 }
 
 impl SyncListener for Bar {
     fn blocks(&mut self, done: u64, all: u64) {
-        self.0.set_length(all);
-        self.0.set_position(done);
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+        if let Some(tracked) = self.tracked.as_ref().filter(|_| self.drained.elapsed() > TICK) {
+            tracked.drain();
+            self.drained = Instant::now();
+        }
     }
 }

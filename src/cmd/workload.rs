@@ -14,6 +14,7 @@ pub(crate) fn run(options: &Workload) -> anyhow::Result<()> {
         class: options.class,
         memory: options.memory,
         backing: if options.anonymous { Backing::Anonymous } else { Backing::Shared },
+        file: options.file.clone(),
         seed: options.seed,
         length: Duration::from_secs(options.seconds),
         adversary: options.adversary,

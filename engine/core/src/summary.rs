@@ -209,6 +209,25 @@ impl BlockCounts {
         self.deferred += other.deferred;
     }
 
+    /// The verdicts since an earlier count of the same migration.
+    #[must_use]
+    pub fn since(&self, before: &BlockCounts) -> BlockCounts {
+        BlockCounts {
+            total: self.total - before.total,
+            resident: self.resident - before.resident,
+            sent: self.sent - before.sent,
+            skipped: SkipCounts {
+                unpopulated: self.skipped.unpopulated - before.skipped.unpopulated,
+                zero: self.skipped.zero - before.skipped.zero,
+                unchanged: self.skipped.unchanged - before.skipped.unchanged,
+                same_content: self.skipped.same_content - before.skipped.same_content,
+                presumed_unused: self.skipped.presumed_unused - before.skipped.presumed_unused,
+            },
+            skipped_resident: self.skipped_resident - before.skipped_resident,
+            deferred: self.deferred - before.deferred,
+        }
+    }
+
     /// The rates that follow from the counts; 0 where there was nothing to count.
     #[must_use]
     pub fn skip_rate(&self) -> SkipRate {

@@ -1,6 +1,7 @@
 //! Why a target could not be observed, paused or moved. Each message completes "failed to ..." and says what to do.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::error::RecordError;
 use crate::qemu::{QmpError, StateError};
@@ -25,6 +26,22 @@ pub enum LiveError {
     NoMemory {
         /// The process.
         pid: u32,
+    },
+    /// A file that cannot be observed.
+    #[error("watch {}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The target has nothing to do with the file.
+    #[error("find {} in process {pid}: it has no shared, writable mapping of it; name the process that maps it", path.display())]
+    NotMapped {
+        /// The process.
+        pid: u32,
+        /// The file.
+        path: PathBuf,
     },
     /// The target has ended.
     #[error("observe process {pid}: it has ended")]

@@ -29,9 +29,11 @@
 //!   such devices are refused where they can be seen.
 
 mod error;
+mod file;
 mod ports;
 mod ram;
 mod recording;
+mod watch;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -43,6 +45,7 @@ use pagesieve_traces::{EventSource, Frame, WriteError};
 
 pub use crate::qemu::{DeviceState, Incoming, RamLayout, RamPart, StateError, StateLimits};
 pub use error::LiveError;
+pub use file::FileLog;
 pub use ports::{Accesses, Log, Memory, Pausable};
 pub use ram::DestinationRam;
 pub use recording::RecordTo;
@@ -50,7 +53,7 @@ pub use recording::RecordTo;
 use crate::epoch::{Closed, Observer};
 use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
-use crate::maps::Region;
+use crate::maps::{FileId, Region};
 use crate::qemu::Guest;
 use crate::session::{header, page_limits};
 use crate::target::{CommandOutput, Target, TargetSpec};
@@ -153,17 +156,32 @@ impl LiveTarget {
     /// # Errors
     /// See [`LiveError`]. The target is never harmed.
     pub fn open(spec: &TargetSpec, options: &LiveOptions, listener: Option<FrameListener>) -> Result<Self, LiveError> {
+        Self::open_with(spec, options, listener, None)
+    }
+
+    /// The same, or of one file only, by its pages.
+    fn open_with(
+        spec: &TargetSpec,
+        options: &LiveOptions,
+        listener: Option<FrameListener>,
+        source: Option<FileId>,
+    ) -> Result<Self, LiveError> {
         if let Some(to) = options.record.as_ref().filter(|to| !to.force && to.path.exists()) {
             return Err(WriteError::Exists { path: to.path.clone() }.into());
         }
-        let mut target = Target::start(spec, !options.regions.is_empty(), CommandOutput::ToStderr)?;
-        let (table, page_limit) = page_limits(&target, options.page_limit);
-        let source = if options.require_ebpf { SourceChoice::Ebpf } else { options.source };
-        let (mut events, ebpf_fallback) = Events::open(target.pid, source, options.hooks, options.ring_bytes, table)?;
+        let mut target = Target::start(spec, source.is_some() || !options.regions.is_empty(), CommandOutput::ToStderr)?;
+        let (table, mut page_limit) = page_limits(&target, options.page_limit);
+        if source.is_some() {
+            // The pages of a file are counted from its start, wherever it is mapped.
+            page_limit = u64::MAX;
+        }
+        let from = if options.require_ebpf { SourceChoice::Ebpf } else { options.source };
+        let (mut events, ebpf_fallback) = Events::open(target.pid, from, options.hooks, options.ring_bytes, table)?;
         events.keep_fresh();
         let (writes, writes_fallback) = tracking(&target, options)?;
         let mut observer = Observer::new(&mut target, writes, events, None, options.regions.clone(), page_limit)?;
         observer.stops_guest = true;
+        observer.source = source;
         let status = Status {
             pid: target.pid,
             ebpf_enabled: observer.events.source() == EventSource::Ebpf,
@@ -279,6 +297,11 @@ impl LiveTarget {
         let shared = &mut *self.shared.borrow_mut();
         let now = shared.observer.events.now();
         Ok(shared.recording.as_mut().map_or(Ok(0), |recording| recording.end(now, what))?)
+    }
+
+    /// Takes in what the kernel has reported so far.
+    fn drain(&self) {
+        let _ = self.shared.borrow_mut().observer.events.take_fresh();
     }
 
     fn with_guest<T>(&self, act: impl FnOnce(&mut Guest) -> Result<T, LiveError>) -> Result<T, LiveError> {

@@ -206,6 +206,7 @@ mod tests {
             offset: 0,
             file: (!name.is_empty()).then(|| FileId { device: "00:01".into(), inode: start }),
             name: name.to_owned(),
+            of_source: false,
         }
     }
 

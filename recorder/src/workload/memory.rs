@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::path::Path;
 
 use pagesieve_core::Backing;
 
@@ -27,12 +28,14 @@ unsafe impl Sync for Memory {}
 unsafe impl Send for Memory {}
 
 impl Memory {
-    pub(super) fn new(bytes: u64, backing: Backing) -> io::Result<Self> {
+    /// Anonymous memory, a memfd, or the start of a file.
+    pub(super) fn new(bytes: u64, backing: Backing, path: Option<&Path>) -> io::Result<Self> {
         let pages = bytes.div_ceil(PAGE as u64).max(64);
         let length = pages as usize * PAGE;
-        let file = match backing {
-            Backing::Anonymous => None,
-            Backing::Shared => Some(memfd(length)?),
+        let file = match (path, backing) {
+            (Some(path), _) => Some(open(path, length as u64)?),
+            (None, Backing::Anonymous) => None,
+            (None, Backing::Shared) => Some(memfd(length)?),
         };
         let at = map(length, file.as_ref())?;
         Ok(Self { at, pages, file })
@@ -122,6 +125,14 @@ impl Drop for Memory {
         // SAFETY: the mapping is ours, and nobody keeps a pointer into it.
         unsafe { libc::munmap(self.at.cast(), self.length()) };
     }
+}
+
+fn open(path: &Path, length: u64) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    if file.metadata()?.len() < length {
+        file.set_len(length)?;
+    }
+    Ok(file)
 }
 
 fn memfd(length: usize) -> io::Result<File> {

@@ -9,6 +9,7 @@ mod memory;
 mod random;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct Workload {
     pub memory: u64,
     /// Anonymous memory, or a memfd.
     pub backing: Backing,
+    /// File to map instead, from its start on; it is made longer if need be.
+    pub file: Option<PathBuf>,
     /// Seed of all choices.
     pub seed: u64,
     /// How long.
@@ -59,7 +62,7 @@ impl Workload {
     /// If the memory cannot be had, or a thread's file cannot be made.
     pub fn run(&self) -> io::Result<Done> {
         let handover = Handover::announce()?;
-        let memory = Memory::new(self.memory, self.backing)?;
+        let memory = Memory::new(self.memory, self.backing, self.file.as_deref())?;
         class::populate(&memory, class::shape(self.class), self.seed);
         if let Some(handover) = handover {
             handover.ready()?;

@@ -111,6 +111,27 @@ impl Migration {
         }
     }
 
+    /// What the destination holds in a block now, where it was looked at again between two passes: after [`retry`](Self::retry)
+    /// and before the next action. A block of which it holds the bytes that it acknowledged stays as proven as it was; of any
+    /// other one nothing counts as held, whoever changed it. At any other time this is ignored.
+    pub fn handle_held(&mut self, block: BlockId, summary: &BlockSummary) {
+        if !matches!(self.phase, Phase::Closing { asked: false }) || block.generation != self.blocks.generation() {
+            return;
+        }
+        let pages = self.blocks.pages(block);
+        let Some(there) = self.there.get_mut(block.index as usize).filter(|_| !pages.is_empty()) else { return };
+        let same_zeros = summary.zero && self.evidence.is_zero_there(pages.clone());
+        let same_bytes = summary.fingerprint.is_some() && *there == summary.fingerprint;
+        if same_zeros || same_bytes {
+            return;
+        }
+        *there = summary.fingerprint;
+        self.evidence.set_in_doubt(pages.clone());
+        if summary.zero {
+            self.evidence.set_zero_there(pages);
+        }
+    }
+
     /// Time passed; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.pass(now);
@@ -144,15 +165,17 @@ impl Migration {
         self.fail(Outcome::Aborted);
     }
 
-    /// Begins another attempt after one that failed, with all that is known. Blocks that were acknowledged need not be sent
-    /// again unless they are written, as long as the destination kept them: `destination` says what it holds now. Nothing of the
-    /// attempt before may reach the destination any more; answers to it are ignored, as blocks have new names. Returns false, and
-    /// does nothing, if the last attempt is not over or did not fail.
+    /// Begins another attempt after one that failed, or another pass of a sync that is complete, with all that is known. Blocks
+    /// that were acknowledged need not be sent again unless they are written, as long as the destination kept them: `destination`
+    /// says what it holds now. Nothing of the attempt before may reach the destination any more; answers to it are ignored, as
+    /// blocks have new names. Returns false, and does nothing, if the last attempt is not over, or did not fail and was no sync.
     pub fn retry(&mut self, now: Nanos, destination: Kept) -> bool {
-        if !matches!(self.phase, Phase::Done { failed: true }) {
+        let again = matches!(self.config.mode, Mode::Sync { .. });
+        if !matches!(self.phase, Phase::Done { failed } if failed || again) {
             return false;
         }
         self.pass(now);
+        self.paused = None;
         self.blocks.rename();
         if let Kept::Nothing { empty } = destination {
             self.evidence.set_destination_lost(empty);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pagesieve_core::block::bytes_of;
 use pagesieve_core::delta::PageCounts;
-use pagesieve_core::{BlockId, BlockSummary, Fingerprint, Migration};
+use pagesieve_core::{BlockId, BlockSummary, Blocks, Fingerprint, Migration};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -219,16 +219,21 @@ pub(crate) fn block_size(bytes: u64) -> Option<u32> {
 /// Tells the engine what the destination holds. Returns of how many blocks it holds data.
 pub(crate) fn tell_baseline(migration: &mut Migration, held: Option<Vec<Option<Fingerprint>>>) -> u64 {
     let mut data = 0;
-    let count = migration.blocks().count();
-    let held = held.unwrap_or_else(|| vec![None; count as usize]);
-    for (index, fingerprint) in (0..count).zip(held) {
-        let block = migration.blocks().id(index);
-        let raw_len = bytes_of(&migration.blocks().pages(block));
-        data += u64::from(fingerprint.is_some());
-        let summary = BlockSummary { zero: fingerprint.is_none(), fingerprint, raw_len, wire_len: raw_len };
-        migration.handle_baseline(block, &summary);
+    let held = held.unwrap_or_else(|| vec![None; migration.blocks().count() as usize]);
+    for (index, summary) in (0..).zip(summaries(migration.blocks(), held)) {
+        data += u64::from(!summary.zero);
+        migration.handle_baseline(migration.blocks().id(index), &summary);
     }
     data
+}
+
+/// What the destination holds, block by block; no fingerprint means zeros.
+pub(crate) fn summaries(blocks: &Blocks, held: Vec<Option<Fingerprint>>) -> Vec<BlockSummary> {
+    let summary = |(index, fingerprint): (u32, Option<Fingerprint>)| {
+        let raw_len = bytes_of(&blocks.pages(blocks.id(index)));
+        BlockSummary { zero: fingerprint.is_none(), fingerprint, raw_len, wire_len: raw_len }
+    };
+    (0..blocks.count()).zip(held).map(summary).collect()
 }
 
 /// The connection broke: nobody knows what the destination did.

@@ -37,6 +37,12 @@ pub enum SyncError {
         /// The source.
         path: PathBuf,
     },
+    /// The name of the source leads to another file now.
+    #[error("sync {}: another file has taken its name since the first pass; start again", path.display())]
+    Replaced {
+        /// The source.
+        path: PathBuf,
+    },
     /// The destination cannot be read or written.
     #[error("{what} {}: {error}", path.display())]
     Destination {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use pagesieve_core::ports::{ClosedEpoch, DirtyLog, GuestMemory, PausableGuest};
-use pagesieve_core::{Coverage, Epoch, PAGE_SIZE, PageBitmap};
+use pagesieve_core::PAGE_SIZE;
+use pagesieve_core::ports::{GuestMemory, PausableGuest};
 
 use super::SyncError;
 use super::extent;
@@ -36,6 +36,18 @@ impl Source {
         let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
         let stamp = stamp(&file).map_err(failed)?;
         Ok(Self { file, path: path.to_owned(), len, stamp })
+    }
+
+    /// Looks how long it is now, for another pass.
+    pub(super) fn look_again(&mut self) -> Result<(), SyncError> {
+        let failed = |error| SyncError::Source { path: self.path.clone(), error };
+        let (named, ours) = (self.path.metadata().map_err(failed)?, self.file.metadata().map_err(failed)?);
+        if (named.dev(), named.ino()) != (ours.dev(), ours.ino()) {
+            return Err(SyncError::Replaced { path: self.path.clone() });
+        }
+        self.len = (&self.file).seek(SeekFrom::End(0)).map_err(failed)?;
+        self.stamp = stamp(&self.file).map_err(failed)?;
+        Ok(())
     }
 
     /// Length in bytes.
@@ -75,16 +87,6 @@ fn is_file_or_device(path: &Path) -> io::Result<bool> {
 fn stamp(file: &File) -> io::Result<Stamp> {
     let data = file.metadata()?;
     Ok((data.len(), data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()))
-}
-
-impl DirtyLog for &Source {
-    type Error = Infallible;
-
-    /// Nobody tracks the file, so nothing is proven clean; only its holes are known.
-    fn close(&mut self, _: Epoch) -> Result<ClosedEpoch, Infallible> {
-        let populated = extent::populated(&self.file, self.len);
-        Ok(ClosedEpoch { log: PageBitmap::default(), coverage: Coverage::Partial, populated, slots: None })
-    }
 }
 
 impl GuestMemory for &Source {

@@ -1,5 +1,7 @@
 //! Attempts that fail, and what the next one knows.
 
+use alloc::format;
+
 use super::*;
 
 /// Sends two of four blocks, then the connection is cut.
@@ -86,6 +88,63 @@ fn a_second_attempt_at_a_sync_begins_with_a_new_epoch() {
     assert!(matches!(migration.poll_action(), Some(Action::Finish(_))));
     assert!(migration.retry(Nanos(0), Kept::Everything));
     assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+}
+
+/// A sync of four blocks whose first pass is complete: 0 and 1 were sent, 2 and 3 are zero on both sides.
+fn after_a_pass() -> Migration {
+    let mut migration = migration(PolicyKind::Proven, Mode::Sync { interval: Nanos(SECOND) }, Baseline::Empty);
+    migration.handle_populated(Nanos(0), Epoch(0), &pages(&[0, 1]));
+    migration.request_handover(Nanos(0));
+    let lines = drive(&mut migration, 0, 7);
+    let blocks = ["read 0", "send 0 smallest", "read 1", "send 1 smallest", "skip 2 Unpopulated", "skip 3 Unpopulated"];
+    assert_eq!(lines[2..8], blocks);
+    assert!(migration.is_finished());
+    migration
+}
+
+#[test]
+fn the_next_pass_of_a_sync_reads_only_what_was_written() {
+    let mut migration = after_a_pass();
+    assert!(migration.retry(Nanos(1), Kept::Everything));
+    migration.request_handover(Nanos(1));
+    assert_eq!(migration.poll_action(), Some(Action::Pause));
+    migration.handle_paused(Nanos(1));
+    assert_eq!(migration.poll_action(), Some(Action::CloseEpoch));
+    migration.handle_dirty_log(Nanos(1), Epoch(2), &pages(&[1]), Coverage::Complete);
+    let lines = drive(&mut migration, 1, 8);
+    assert_eq!(lines[..3], ["skip 1/0 Unchanged", "read 1/1", "send 1/1 smallest"]);
+    assert!(lines.last().is_some_and(|line| line.starts_with("finish Completed")));
+}
+
+#[test]
+fn what_the_destination_holds_otherwise_is_not_taken_for_held() {
+    let held = |zero: bool, content: u128| BlockSummary { zero, ..data(content) };
+    // As it was left; changed; emptied; zeros that are not zeros any more.
+    let cases = [
+        (0, held(false, 7), true),
+        (0, held(false, 9), false),
+        (0, held(true, 0), false),
+        (2, held(true, 0), true),
+        (2, held(false, 9), false),
+    ];
+    for (index, now, stays) in cases {
+        let mut migration = after_a_pass();
+        migration.handle_held(BlockId { generation: 0, index }, &now);
+        assert!(migration.retry(Nanos(1), Kept::Everything));
+        migration.handle_held(BlockId { generation: 1, index }, &now);
+        migration.request_handover(Nanos(1));
+        migration.poll_action();
+        migration.handle_paused(Nanos(1));
+        migration.poll_action();
+        // Of the other blocks the log says nothing, so only what was told makes a difference.
+        migration.handle_populated(Nanos(1), Epoch(2), &pages(&[0, 1]));
+        migration.handle_dirty_log(Nanos(1), Epoch(2), &pages(&[]), Coverage::Complete);
+        let lines = drive(&mut migration, 1, 7);
+        let skipped = lines
+            .iter()
+            .any(|line| *line == format!("skip 1/{index} Unchanged") || *line == format!("skip 1/{index} Unpopulated"));
+        assert_eq!(skipped, stays, "{index} {now:?}: {lines:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! A destination that is brought up to date again and again, by passes over its source.
+//!
+//! Between two passes the engine keeps what it knows. A block is skipped unread if the filter proves that it was not written since,
+//! and the destination still holds what it acknowledged: it says so by its fingerprints at the start of each pass. Whatever is not
+//! certain is read and compared.
+
+use std::path::Path;
+use std::time::Instant;
+
+use pagesieve_core::summary::{FilterStats, Schema, share};
+use pagesieve_core::{Baseline, BlockSummary, Kept, Migration, Outcome, PageBitmap, Report};
+
+use super::filter::{Filter, PassLog};
+use super::source::Source;
+use super::turn::{engine_config, turn};
+use super::{Place, SyncConfig, SyncError, SyncListener, SyncStats, place, slots};
+use crate::clock::{Clock, TokioClock};
+use crate::destination::Destination;
+use crate::remote::{self, Remote};
+use crate::transport::Session;
+use crate::wire::{Frame, Name, Open, What};
+
+/// A source, and what is known of its copy.
+pub struct Replica {
+    source: Source,
+    config: SyncConfig,
+    filter: Option<Box<dyn Filter>>,
+    /// The engine after a pass that is complete.
+    known: Option<Migration>,
+    /// The pages of the source that held data at the last closing.
+    populated: Option<PageBitmap>,
+    passes: u64,
+    clock: TokioClock,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("source", &self.source).field("passes", &self.passes).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    /// Opens a source. Nothing is read of it yet. Without a filter every pass compares everything, and nobody may write into the
+    /// source meanwhile. With one it may be written: each block is then copied as it was at some moment of the pass.
+    ///
+    /// # Errors
+    /// The source cannot be opened.
+    pub fn open(source: &Path, config: &SyncConfig, filter: Option<Box<dyn Filter>>) -> Result<Self, SyncError> {
+        Ok(Self {
+            source: Source::open(source)?,
+            config: config.clone(),
+            filter,
+            known: None,
+            populated: None,
+            passes: 0,
+            clock: TokioClock::start(),
+        })
+    }
+
+    /// Makes a file or device hold what the source holds. From the second pass on a file is changed in place, with a journal: to
+    /// replace it would mean to copy all that did not change.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. The next pass compares everything.
+    pub async fn pass(&mut self, destination: &Path, listener: &mut dyn SyncListener) -> Result<SyncStats, SyncError> {
+        let began = self.begin()?;
+        let destination = place::resolve(destination, &self.source)?;
+        let config = SyncConfig { in_place: self.config.in_place || self.passes > 1, ..self.config.clone() };
+        let mut place = Place::open(&destination, self.source.len(), &config)?;
+        let empty = place.is_empty();
+        let mut engine = self.engine(empty)?;
+        if !empty {
+            let held = place.baseline(engine.migration.blocks(), config.hash_workers.max(1))?;
+            engine.tell(&held);
+        }
+        let (resumed, rolled_back) = (place.resumed(), place.rolled_back());
+        let stats = self.turn(&mut engine, &mut place, listener).await?;
+        place.finish()?;
+        let digest = if config.verify { Some(place.verify(&self.source)?) } else { None };
+        self.known = Some(engine.migration);
+        Ok(SyncStats { blocks_resumed: resumed, rolled_back, digest, seconds: began.elapsed().as_secs_f64(), ..stats })
+    }
+
+    /// Makes the destination of a session hold what the source holds, under this name. Each pass takes a session of its own.
+    ///
+    /// # Errors
+    /// As for [`Replica::pass`].
+    pub async fn pass_remote(
+        &mut self,
+        name: Name,
+        session: Session,
+        listener: &mut dyn SyncListener,
+    ) -> Result<SyncStats, SyncError> {
+        let began = self.begin()?;
+        let block_size = remote::block_size(self.config.block_size).ok_or(SyncError::BlockSize)?;
+        let mut remote = Remote::start(session, 0);
+        let what = What::File { bytes: self.source.len() };
+        let open = Open { name, what, block_size };
+        let held = remote.open(open).await.map_err(SyncError::Remote)?;
+        let mut engine = self.engine(held.is_none())?;
+        if let Some(held) = held {
+            let held = remote::summaries(engine.migration.blocks(), held);
+            engine.tell(&held);
+        }
+        let stats = self.turn(&mut engine, &mut remote, listener).await?;
+        let wire = engine.migration.report(Outcome::Completed).bytes_wire - engine.before.bytes_wire;
+        let digest = self.config.verify.then(|| self.source.digest()).transpose()?;
+        remote.say(Frame::Commit { length: self.source.len(), digest }).await;
+        remote.committed().await.map_err(SyncError::Remote)?;
+        self.known = Some(engine.migration);
+        Ok(SyncStats { bytes_wire: Some(wire), digest: digest.map(place::hex), seconds: began.elapsed().as_secs_f64(), ..stats })
+    }
+
+    fn begin(&mut self) -> Result<Instant, SyncError> {
+        self.passes += 1;
+        self.source.look_again()?;
+        Ok(Instant::now())
+    }
+
+    /// The engine of this pass: that of the last one with all that it knows, if the source still has the same length.
+    fn engine(&mut self, empty: bool) -> Result<Engine, SyncError> {
+        let slots = slots(self.source.len())?;
+        if let Some(mut migration) = self.known.take().filter(|migration| *migration.slots() == slots) {
+            let kept = if empty { Kept::Nothing { empty } } else { Kept::Everything };
+            if migration.retry(self.clock.now(), kept) {
+                let before = migration.report(Outcome::Aborted);
+                return Ok(Engine { migration, before, again: true, empty });
+            }
+        }
+        let baseline = if empty { Baseline::Empty } else { Baseline::Fingerprints };
+        let migration = Migration::new(engine_config(&self.config), slots, baseline).map_err(SyncError::Config)?;
+        // Of another length, or after a pass that failed: what was a hole then says nothing.
+        self.populated = None;
+        let before = migration.report(Outcome::Aborted);
+        Ok(Engine { migration, before, again: false, empty })
+    }
+
+    async fn turn(
+        &mut self,
+        engine: &mut Engine,
+        destination: impl Destination,
+        listener: &mut dyn SyncListener,
+    ) -> Result<SyncStats, SyncError> {
+        let (mut doubt, tracked) = (None, self.filter.is_some());
+        let log =
+            PassLog { source: &self.source, filter: self.filter.as_mut(), populated: &mut self.populated, doubt: &mut doubt };
+        let report = turn(&mut engine.migration, &self.source, log, destination, self.clock, listener).await?;
+        if !tracked {
+            self.source.check_unchanged()?;
+        }
+        Ok(self.stats(engine, &report, doubt))
+    }
+
+    fn stats(&self, engine: &Engine, report: &Report, doubt: Option<String>) -> SyncStats {
+        let before = &engine.before;
+        let blocks = report.blocks.since(&before.blocks);
+        let blocks_skipped = report.skipped_unread - before.skipped_unread;
+        let filter = self.filter.as_ref();
+        SyncStats {
+            schema: Schema { name: "pagesieve.sync".to_owned(), version: "1.0".to_owned() },
+            pass: self.passes,
+            bytes: self.source.len(),
+            block_size: self.config.block_size,
+            blocks,
+            bytes_written: report.bytes_sent - before.bytes_sent,
+            bytes_wire: None,
+            filter: FilterStats {
+                ebpf_enabled: filter.is_some_and(|filter| filter.ebpf_enabled()),
+                blocks_skipped,
+                bytes_skipped: report.bytes_skipped_unread - before.bytes_skipped_unread,
+                skip_percent: share(blocks_skipped, blocks.total) * 100.0,
+            },
+            filter_reason: doubt.or_else(|| filter.and_then(|filter| filter.fallback())),
+            baseline: if engine.empty { "empty" } else { "fingerprints" },
+            blocks_resumed: 0,
+            rolled_back: false,
+            digest: None,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// The engine in one pass.
+struct Engine {
+    migration: Migration,
+    /// What it had counted when the pass began.
+    before: Report,
+    /// It has been through a pass already.
+    again: bool,
+    /// The destination holds zeros only.
+    empty: bool,
+}
+
+impl Engine {
+    /// Tells it what the destination holds.
+    fn tell(&mut self, held: &[BlockSummary]) {
+        for (index, summary) in (0..).zip(held) {
+            let block = self.migration.blocks().id(index);
+            if self.again {
+                self.migration.handle_held(block, summary);
+            } else {
+                self.migration.handle_baseline(block, summary);
+            }
+        }
+    }
+}
