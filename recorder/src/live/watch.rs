@@ -162,3 +162,71 @@ impl FileWatch {
 fn is_ended(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn watched() -> (tempfile::NamedTempFile, FileWatch) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8192).unwrap();
+        // Ours are never looked at, so the process need not have the file.
+        let watch = FileWatch::open(file.as_file(), std::process::id()).unwrap();
+        (file, watch)
+    }
+
+    fn doubt(watch: &mut FileWatch, words: &str) {
+        let doubt = watch.doubt().unwrap_or_default();
+        assert!(doubt.contains(words) && (!words.is_empty() || doubt.is_empty()), "{doubt:?}, not {words:?}");
+    }
+
+    #[test]
+    fn writes_through_descriptors_are_reported_once() {
+        if !rustix::process::geteuid().is_root() {
+            return pagesieve_ebpf::testing::skipped("writes_through_descriptors", "it needs root");
+        }
+        let (file, mut watch) = watched();
+        doubt(&mut watch, "");
+        file.as_file().write_all_at(&[1], 5000).unwrap();
+        doubt(&mut watch, "through a descriptor");
+        doubt(&mut watch, "");
+        file.as_file().set_len(4096).unwrap();
+        doubt(&mut watch, "through a descriptor");
+        rustix::fs::fallocate(file.as_file(), rustix::fs::FallocateFlags::empty(), 0, 9000).unwrap();
+        doubt(&mut watch, "through a descriptor");
+        drop(File::options().write(true).open(file.path()).unwrap());
+        doubt(&mut watch, "has closed it");
+        File::open(file.path()).unwrap().read_exact_at(&mut [0], 0).unwrap();
+        doubt(&mut watch, "");
+    }
+
+    #[test]
+    fn a_process_that_may_write_is_found() {
+        if !rustix::process::geteuid().is_root() {
+            return pagesieve_ebpf::testing::skipped("a_process_that_may_write", "it needs root");
+        }
+        let (file, mut watch) = watched();
+        let sleeper = |input: File| Command::new("sleep").arg("600").stdin(Stdio::from(input)).spawn().unwrap();
+        let mut reader = sleeper(File::open(file.path()).unwrap());
+        doubt(&mut watch, "");
+        let mut writer = sleeper(File::options().read(true).write(true).open(file.path()).unwrap());
+        doubt(&mut watch, &format!("process {} has it open for writing", writer.id()));
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        doubt(&mut watch, "has closed it");
+        doubt(&mut watch, "");
+        reader.kill().unwrap();
+        reader.wait().unwrap();
+    }
+
+    #[test]
+    fn other_kinds_of_files_are_never_trusted() {
+        let proc = File::open("/proc/self/stat").unwrap();
+        doubt(&mut FileWatch::open(&proc, 1).unwrap(), "its file system");
+        let null = File::open("/dev/null").unwrap();
+        doubt(&mut FileWatch::open(&null, 1).unwrap(), "no regular file");
+    }
+}
