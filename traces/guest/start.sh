@@ -7,7 +7,7 @@ usage() {
 usage: traces/guest/start.sh [OPTION]... [-- QEMU-ARGUMENT...]
 
   --class CLASS        idle (default), light, mixed, heavy-io
-  --memory SIZE        like 512M (default) or 4G
+  --memory SIZE        like 512M (default), 4G or 524296K
   --smp N              vCPUs (default 2)
   --machine TYPE       q35 (default) or pc
   --backend KIND       where guest memory lives: anon (default), memfd (shared), shm (a shared file in --mem-path)
@@ -69,11 +69,12 @@ one_of() { # option, value, allowed...
     case " $* " in *" $value "*) ;; *) die "$option is one of: $*" ;; esac
 }
 
-mib() { # option, size
-    [[ $2 =~ ^([1-9][0-9]*)([MG])$ ]] || die "$1 is a size like 512M or 4G"
+kib() { # option, size
+    [[ $2 =~ ^([1-9][0-9]*)([KMG])$ ]] || die "$1 is a size like 512M or 4G"
     case ${BASH_REMATCH[2]} in
-    M) echo "${BASH_REMATCH[1]}" ;;
-    G) echo $((BASH_REMATCH[1] * 1024)) ;;
+    K) echo "${BASH_REMATCH[1]}" ;;
+    M) echo $((BASH_REMATCH[1] * 1024)) ;;
+    G) echo $((BASH_REMATCH[1] * 1024 * 1024)) ;;
     esac
 }
 
@@ -99,12 +100,12 @@ for file in vmlinuz initramfs.cpio.zst; do
 done
 
 # Guest memory: one backend for each node, or one for all.
-size=$(mib --memory "$memory")
+size=$(kib --memory "$memory")
 nodes=$((numa > 0 ? numa : 1))
-[ $((size % nodes)) = 0 ] || die "--memory is not a multiple of $nodes MiB"
+[ $((size % (nodes * 4))) = 0 ] || die "--memory is not a multiple of $nodes pages"
 backends=()
 for ((node = 0; node < nodes; node++)); do
-    spec="id=ram$node,size=$((size / nodes))M"
+    spec="id=ram$node,size=$((size / nodes))K"
     case $backend in
     anon) spec="memory-backend-ram,$spec" ;;
     memfd) spec="memory-backend-memfd,$spec,share=on,hugetlb=$hugepages" ;;
@@ -123,7 +124,7 @@ else
     machine+=,memory-backend=ram0
 fi
 limit=
-[ -z "$maxmem" ] || limit=,slots=$slots,maxmem=$(mib --maxmem "$maxmem")M
+[ -z "$maxmem" ] || limit=,slots=$slots,maxmem=$(kib --maxmem "$maxmem")K
 
 devices=()
 if [ "$disk" != none ]; then
@@ -144,6 +145,6 @@ line="console=ttyS0 quiet panic=-1 memhp_default_state=online pagesieve.class=$c
 [ -z "$check_mib" ] || line+=" pagesieve.check_mib=$check_mib"
 [ -z "$check_rate" ] || line+=" pagesieve.check_rate=$check_rate"
 exec qemu-system-x86_64 -name "pagesieve-$class" -nodefaults -no-user-config -display none -no-reboot \
-    -accel tcg,thread=multi -cpu max -machine "$machine" -m "${size}M$limit" -smp "$smp,sockets=$smp" "${backends[@]}" "${devices[@]}" \
+    -accel tcg,thread=multi -cpu max -machine "$machine" -m "${size}K$limit" -smp "$smp,sockets=$smp" "${backends[@]}" "${devices[@]}" \
     -serial "${console:+file:}${console:-stdio}" \
     -kernel "$image/vmlinuz" -initrd "$image/initramfs.cpio.zst" -append "$line${append:+ $append}" "$@"

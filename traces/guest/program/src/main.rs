@@ -4,8 +4,10 @@
 mod area;
 mod pace;
 mod page;
+mod ticks;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +45,12 @@ struct Options {
     /// Another seed draws other pages
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also write a byte to this file again and again
+    #[arg(long, requires = "tick_ms")]
+    ticks: Option<PathBuf>,
+    /// Milliseconds between two of those bytes
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    tick_ms: Option<u64>,
 }
 
 /// Everything between two lines on the console.
@@ -92,6 +100,9 @@ fn run(options: &Options) -> io::Result<bool> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    if let (Some(path), Some(period)) = (&options.ticks, options.tick_ms) {
+        ticks::start(path, Duration::from_millis(period))?;
     }
     let area = Area::new(options.mib * PAGES_PER_MIB);
     let Options { writes, checks, pattern, seed, .. } = *options;
