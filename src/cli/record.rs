@@ -1,0 +1,146 @@
+//! Options of `pagesieve record`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use pagesieve_recorder::{HookChoice, Region, SourceChoice, WriteTracking};
+
+use crate::units;
+
+/// Record the page accesses of a QEMU guest or of a process into a trace
+#[derive(Args)]
+#[command(group(ArgGroup::new("target").required(true).multiple(true)), after_help = "\
+Examples:
+  pagesieve record --qmp /run/guest.qmp --fingerprints --class idle --duration 60s -o guest.trace
+  pagesieve record --vm web1 -o web1.trace
+  pagesieve record --duration 30s -o redis.trace --pid $(pidof redis-server)
+  pagesieve record --fingerprints --class idle -o idle.trace -- pagesieve workload --class idle
+  pagesieve record --pid 4711 --region memfd:guest-ram -o process.trace
+
+A guest is recorded by its own page numbers. Its memory is found through its QMP monitor or, without --qmp, from QEMU's command
+line, if that leaves no doubt. With --qmp an epoch is closed while the guest is stopped and its disk I/O is done, where
+--fingerprints or direct I/O asks for it. --qmp needs a socket that no other client holds.
+
+--vm NAME tries in turn: /run/libvirt/qemu/NAME.pid, /var/run/libvirt/qemu/NAME.pid, /run/qemu-server/NAME.pid, /run/qemu/NAME.pid,
+/run/NAME.pid, and every QEMU process for -name NAME.
+
+What runs already goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole
+file. Only the process itself is recorded, not its children.")]
+pub(crate) struct Record {
+    /// QMP socket of the guest to record. Give --pid as well if libvirt listens on it
+    #[arg(long, value_name = "SOCKET", group = "target", conflicts_with_all = ["vm", "pid_file", "region", "command"])]
+    pub(crate) qmp: Option<PathBuf>,
+    /// Process to record. Of a QEMU its guest is recorded, unless --region chooses mappings
+    #[arg(long, group = "target", conflicts_with_all = ["vm", "pid_file", "command"])]
+    pub(crate) pid: Option<u32>,
+    /// File that holds the pid, as QEMU and libvirt write it
+    #[arg(long, value_name = "FILE", group = "target", conflicts_with_all = ["vm", "command"])]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Name of the guest to record
+    #[arg(long, value_name = "NAME", group = "target", conflicts_with = "command")]
+    pub(crate) vm: Option<String>,
+    /// Mappings to track: START-END in hexadecimal, or a part of the name. May be repeated. Default: every writable anonymous,
+    /// memfd or shared-memory mapping of at least 1 MiB
+    #[arg(long)]
+    pub(crate) region: Vec<Region>,
+    /// Trace to write
+    #[arg(short, long, default_value = "pagesieve.trace")]
+    pub(crate) output: PathBuf,
+    /// Replace the trace if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Length of an epoch
+    #[arg(long, default_value = "1s", value_parser = units::span)]
+    pub(crate) epoch: Duration,
+    /// Stop after this time. Default: when the process ends
+    #[arg(long, value_parser = units::span)]
+    pub(crate) duration: Option<Duration>,
+    /// Summarise page contents at each epoch's end: needed to check completeness. Stops the guest or process for some
+    /// milliseconds each time and takes as much memory as it has populated
+    #[arg(long)]
+    pub(crate) fingerprints: bool,
+    /// Workload class to note in the trace: idle, light, mixed, heavy-io, or a word of your own
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Where events come from
+    #[arg(long, default_value = "auto")]
+    pub(crate) source: Source,
+    /// Hooks that the kernel program may use; for tests of each
+    #[arg(long, default_value = "auto", hide = true)]
+    pub(crate) hooks: Hooks,
+    /// How to learn of writes; for tests of each
+    #[arg(long, default_value = "auto", hide = true)]
+    pub(crate) writes: Writes,
+    /// Size of the event ring
+    #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
+    pub(crate) ring_size: u64,
+    /// Most pages to track; 8 bytes each in the kernel. Default: 1048576 (4 GiB), or as many as the guest has
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) map_size_limit: Option<u64>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Command to start and record
+    #[arg(last = true, group = "target")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// See [`HookChoice`].
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Hooks {
+    Auto,
+    Tracepoints,
+    Fentry,
+    Kprobe,
+}
+
+impl From<Hooks> for HookChoice {
+    fn from(hooks: Hooks) -> Self {
+        match hooks {
+            Hooks::Auto => HookChoice::Auto,
+            Hooks::Tracepoints => HookChoice::PlainTracepoints,
+            Hooks::Fentry => HookChoice::FunctionEntry,
+            Hooks::Kprobe => HookChoice::FunctionProbe,
+        }
+    }
+}
+
+/// See [`WriteTracking`].
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Writes {
+    Auto,
+    WriteProtection,
+    SoftDirty,
+}
+
+impl From<Writes> for WriteTracking {
+    fn from(writes: Writes) -> Self {
+        match writes {
+            Writes::Auto => WriteTracking::Auto,
+            Writes::WriteProtection => WriteTracking::WriteProtection,
+            Writes::SoftDirty => WriteTracking::SoftDirty,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Source {
+    /// The kernel program if it can be attached, otherwise no events
+    Auto,
+    /// The kernel program, or fail
+    Ebpf,
+    /// No events, only the kernel's dirty log
+    PagemapScan,
+}
+
+impl From<Source> for SourceChoice {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Auto => SourceChoice::Auto,
+            Source::Ebpf => SourceChoice::Ebpf,
+            Source::PagemapScan => SourceChoice::PagemapScan,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Options of `pagesieve report` and `pagesieve trace`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::EngineOptions;
+
+/// Write a report on traces: index.html, summary.json, summary.md
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve report demo.trace -o report
+  pagesieve report traces/corpus/*.trace -o report --force")]
+pub(crate) struct Report {
+    /// Traces
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Directory to write to
+    #[arg(short, long, default_value = "report")]
+    pub(crate) output: PathBuf,
+    /// Replace a report that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+}
+
+/// Look at traces
+#[derive(Subcommand)]
+pub(crate) enum Trace {
+    /// Print what a trace is and what it holds
+    Info(TraceFile),
+    /// Check a trace's structure and whether its facts can be true together
+    Validate(TraceFile),
+    /// Print everything in a trace
+    #[command(after_help = "\
+Example:
+  pagesieve trace dump --json demo.trace | head")]
+    Dump(TraceFile),
+}
+
+#[derive(Args)]
+pub(crate) struct TraceFile {
+    /// Trace
+    pub(crate) file: PathBuf,
+    /// Print JSON (dump: JSON lines)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
