@@ -10,14 +10,19 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 /// A child and what it printed. It is ended with the value.
-pub(crate) struct Lines {
+#[derive(Debug)]
+pub struct Lines {
     child: Child,
     lines: Arc<Mutex<Vec<(Instant, String)>>>,
     reader: JoinHandle<()>,
 }
 
 impl Lines {
-    pub(crate) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
+    /// Starts a command and reads what it prints.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().with_context(|| format!("failed to start {name}"))?;
@@ -34,11 +39,16 @@ impl Lines {
     }
 
     /// A role of this program.
-    pub(crate) fn role(arguments: &[&str]) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// As for [`Lines::spawn`].
+    pub fn role(arguments: &[&str]) -> anyhow::Result<Self> {
         Self::spawn(Command::new(std::env::current_exe()?).args(arguments))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -47,7 +57,10 @@ impl Lines {
     }
 
     /// Waits for a line that has these words.
-    pub(crate) fn await_line(&mut self, words: &str, patience: Duration) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// It did not come, or the child has ended.
+    pub fn await_line(&mut self, words: &str, patience: Duration) -> anyhow::Result<String> {
         let limit = Instant::now() + patience;
         loop {
             // Asked before the lines are looked at: then none can come after.
@@ -67,18 +80,21 @@ impl Lines {
     }
 
     /// Its last line, and whether it has ended: for messages.
-    pub(crate) fn state(&self) -> String {
+    #[must_use]
+    pub fn state(&self) -> String {
         let last = self.with(|lines| lines.last().map(|(_, line)| line.clone())).unwrap_or_default();
         format!("its last line is `{last}`, and it {}", if self.reader.is_finished() { "has ended" } else { "still runs" })
     }
 
     /// True if a line has these words.
-    pub(crate) fn said(&self, words: &str) -> bool {
+    #[must_use]
+    pub fn said(&self, words: &str) -> bool {
         self.with(|lines| lines.iter().any(|(_, line)| line.contains(words)))
     }
 
     /// `name=number` of the last line before a time, and of each one up to another, with the time of the line.
-    pub(crate) fn counts(&self, name: &str, from: Instant, to: Instant) -> Vec<(Instant, u64)> {
+    #[must_use]
+    pub fn counts(&self, name: &str, from: Instant, to: Instant) -> Vec<(Instant, u64)> {
         let count =
             |line: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
         self.with(|lines| {
@@ -90,7 +106,8 @@ impl Lines {
     }
 
     /// The last line before a time that is JSON with this field, and when it came.
-    pub(crate) fn last_json(&self, field: &str, before: Instant) -> Option<(Instant, Value)> {
+    #[must_use]
+    pub fn last_json(&self, field: &str, before: Instant) -> Option<(Instant, Value)> {
         self.with(|lines| {
             let past = lines.iter().rev().filter(|(time, _)| *time <= before);
             let mut values = past.filter_map(|(time, line)| Some((*time, serde_json::from_str::<Value>(line).ok()?)));
@@ -99,7 +116,10 @@ impl Lines {
     }
 
     /// Closes its standard input, which tells a role to end, and waits.
-    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn finish(mut self) -> anyhow::Result<()> {
         drop(self.child.stdin.take());
         let status = self.child.wait()?;
         anyhow::ensure!(status.success(), "a part of the measurement ended with {status}");

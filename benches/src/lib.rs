@@ -1,5 +1,8 @@
-//! Input for the benchmarks in `benches/`: always the same, and small.
+//! Input for the benchmarks in `benches/`: always the same, and small. And what the programs that measure share.
 #![forbid(unsafe_code)]
+
+pub mod child;
+mod spread;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -7,6 +10,8 @@ use std::path::Path;
 
 use pagesieve_core::{Gfn, Nanos, PageBitmap};
 use pagesieve_traces::{Class, Frame, Header, Reader, SynthConfig, synth};
+
+pub use spread::Spread;
 
 /// A synthetic guest of 64 MiB that is watched for twenty seconds, with its header.
 ///
@@ -17,6 +22,20 @@ pub fn guest(class: Class) -> (Header, Vec<Frame>) {
     let config = SynthConfig { duration: Nanos(20 * Nanos::SECOND.0), ..SynthConfig::new(class) };
     let frames = synth(config).expect("the parameters are in range");
     (frames.header().clone(), frames.collect())
+}
+
+/// The command that made the figures, without folders, which decide nothing.
+#[must_use]
+pub fn command(program: &str) -> String {
+    let mut arguments = std::env::args().skip(1);
+    let mut text = format!("cargo run --release -p pagesieve-benches --bin {program} --");
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--image" | "--out" | "--pagesieve" => _ = arguments.next(),
+            _ => text = format!("{text} {argument}"),
+        }
+    }
+    text.trim_end_matches(" --").to_owned()
 }
 
 /// A trace of the corpus, such as `mixed-512m`.

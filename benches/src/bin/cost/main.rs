@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "progress is told on standard error")]
 
-mod child;
 mod measure;
 mod procfs;
 mod report;

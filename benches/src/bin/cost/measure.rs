@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::child::Lines;
+use pagesieve_benches::child::Lines;
+
 use crate::procfs;
 
 /// How the target is observed.

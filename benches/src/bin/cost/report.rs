@@ -4,21 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::measure::Window;
-use crate::summary::{ClassCost, Costs, Spread, modes};
+use pagesieve_benches::{Spread, command};
 
-/// The command that made the figures, without folders, which decide nothing.
-fn command() -> String {
-    let mut arguments = std::env::args().skip(1);
-    let mut text = "cargo run --release -p pagesieve-benches --bin cost --".to_owned();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--image" | "--out" => _ = arguments.next(),
-            _ => text = format!("{text} {argument}"),
-        }
-    }
-    text.trim_end_matches(" --").to_owned()
-}
+use crate::measure::Window;
+use crate::summary::{ClassCost, Costs, modes};
 
 fn hooks() -> Vec<String> {
     let config = pagesieve_ebpf::TrackerConfig { pid: std::process::id(), ..pagesieve_ebpf::TrackerConfig::default() };
@@ -52,7 +41,7 @@ fn write_all(text: &mut String, costs: &Costs) -> std::fmt::Result {
         machine.kernel,
         costs.rounds,
         costs.window,
-        command()
+        command("cost")
     )?;
     writeln!(text, "Hooks: {}.\n", hooks().join(", "))?;
     write_units(text, costs)?;
@@ -150,7 +139,7 @@ pub(crate) fn json(costs: &Costs) -> Value {
     let unit = costs.units.unit();
     json!({
         "schema": { "name": "pagesieve.cost", "version": "1.0" },
-        "command": command(),
+        "command": command("cost"),
         "machine": { "cpu": machine.cpu, "cpus": machine.cpus, "memory": machine.memory, "kernel": machine.kernel },
         "hooks": hooks(),
         "rounds": costs.rounds,

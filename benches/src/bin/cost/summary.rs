@@ -1,5 +1,7 @@
 //! From windows to figures: medians and spreads, ratios within a round, and what one write costs.
 
+use pagesieve_benches::Spread;
+
 use crate::MODES;
 use crate::measure::Window;
 
@@ -29,25 +31,6 @@ pub(crate) struct UnitWindows {
     pub(crate) account: Vec<(f64, f64)>,
     /// Nanoseconds of a run for a process that is not observed.
     pub(crate) miss: Vec<f64>,
-}
-
-/// The middle of some figures and their extremes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-}
-
-impl Spread {
-    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
-        let mut figures: Vec<f64> = figures.into_iter().collect();
-        figures.sort_by(f64::total_cmp);
-        let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);
-        let (middle, last) = (figures.len() / 2, figures.len().saturating_sub(1));
-        let median = if figures.len().is_multiple_of(2) { (at(middle.saturating_sub(1)) + at(middle)) / 2.0 } else { at(middle) };
-        Self { median, least: at(0), most: at(last) }
-    }
 }
 
 impl ClassCost {
