@@ -60,6 +60,8 @@ pub(crate) struct Observer {
     in_flight: InFlight,
     /// A guest is stopped for every closing, whether or not direct I/O is seen.
     pub(crate) stops_guest: bool,
+    /// A process that has no monitor, stopped for longer than one closing.
+    held: Option<Stopped>,
     /// Only what shows this file is tracked, by the pages of the file.
     pub(crate) source: Option<FileId>,
 }
@@ -106,6 +108,7 @@ impl Observer {
             untrackable: 0,
             in_flight: InFlight::default(),
             stops_guest: false,
+            held: None,
             source: None,
         })
     }
@@ -115,13 +118,19 @@ impl Observer {
         self.refresh_guest();
         let Some(mappings) = self.mappings() else { return Ok(Closed::TargetEnded) };
         let direct = sharers::direct_io(self.pid, &mappings);
-        let rest = match self.bring_to_rest(direct) {
+        let holds = self.held.is_some();
+        let mut rest = match self.bring_to_rest(direct) {
             Ok(rest) => rest,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(Closed::Postponed),
             Err(error) if is_gone(&error) => return Ok(Closed::TargetEnded),
             Err(error) => return Err(RecordError::System { what: "stop the target's threads", error }),
         };
-        let closed = self.read_at_rest(rest, direct);
+        let closed = self.read_at_rest(&mut rest, direct);
+        if let Rest::Threads(stopped) = rest
+            && holds
+        {
+            self.held = Some(stopped);
+        }
         // Whatever came of it, the guest goes on.
         self.resume_guest();
         let Some(mut frame) = closed? else { return Ok(Closed::TargetEnded) };
@@ -134,7 +143,7 @@ impl Observer {
     }
 
     /// Reads and re-arms everything, with the target at rest or not. `None` if it has ended.
-    fn read_at_rest(&mut self, mut rest: Rest, direct_before: DirectIo) -> Result<Option<Frame>, RecordError> {
+    fn read_at_rest(&mut self, rest: &mut Rest, direct_before: DirectIo) -> Result<Option<Frame>, RecordError> {
         // What was read before the stop may have changed since.
         let Some(mappings) = self.mappings() else { return Ok(None) };
         let mut found = match self.read_log(&mappings, rest.threads()) {
@@ -142,20 +151,20 @@ impl Observer {
             Err(_) if !process::is_alive(self.pid) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut differs = match (&mut self.content, &rest) {
+        let mut differs = match (&mut self.content, &*rest) {
             (None, _) | (_, Rest::None) => None,
             (Some(content), _) => Some(content.snapshot(self.pid, &self.layout.slots(), &found.populated)),
         };
         if differs.is_some() {
             self.add_late_writes(&mappings, &mut found.log);
         }
-        if let Rest::Drained(stopped) = &mut rest {
+        if let Rest::Drained(stopped) = rest {
             // The monitor cannot answer while its thread is stopped.
             *stopped = None;
         }
         if matches!(rest, Rest::Drained(_)) && !self.guest.as_mut().is_some_and(Guest::is_stopped) {
             // Someone else has let it go on: what was read was read from a running guest, and compared as little.
-            rest = Rest::None;
+            *rest = Rest::None;
             differs = None;
         }
         let direct = sharers::direct_io(self.pid, &mappings).max(direct_before);
@@ -166,7 +175,7 @@ impl Observer {
             self.publish_slots()?;
         }
         let (accesses, lost) = self.take_events(end, &mut found);
-        let closing = self.settle(&mut found.log, direct, &lost, &rest, differs.as_ref());
+        let closing = self.settle(&mut found.log, direct, &lost, rest, differs.as_ref());
         Ok(Some(Frame { scan_start: found.scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
     }
 
@@ -213,6 +222,9 @@ impl Observer {
     /// Brings the target to rest if its content is to be read, if its writes can only be read so, or if direct I/O could land in
     /// a page after its scan. Where only the latter asks for it and we may not stop the target, its pages count as unknown instead.
     fn bring_to_rest(&mut self, direct: DirectIo) -> io::Result<Rest> {
+        if let Some(stopped) = self.held.take() {
+            return Ok(Rest::Threads(stopped));
+        }
         let needs_stop = self.writes.needs_stop();
         if self.content.is_none() && direct == DirectIo::None && !needs_stop {
             return Ok(if self.stops_guest && self.stop_guest() { Rest::Drained(None) } else { Rest::None });
@@ -232,6 +244,19 @@ impl Observer {
                 Err(error)
             }
         }
+    }
+
+    /// Stops every thread of a process until [`Observer::release`].
+    pub(crate) fn hold(&mut self) -> io::Result<()> {
+        if self.held.is_none() {
+            self.held = Some(Stopped::all(self.pid)?);
+        }
+        Ok(())
+    }
+
+    /// Lets a process go on that was stopped by [`Observer::hold`].
+    pub(crate) fn release(&mut self) {
+        self.held = None;
     }
 
     /// Looks where the guest's memory is now, and what has become of the guest.

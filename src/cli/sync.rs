@@ -17,6 +17,7 @@ Examples:
   pagesieve sync --journal /var/tmp/sdb.journal disk.img /dev/sdb
   pagesieve sync --keys keys/web1 --streams 4 disk.img backup1.example:7447/web1/disk.img
   pagesieve sync --every 5s --pid 4711 /dev/shm/guest.ram /backup/guest.ram
+  pagesieve sync --every 10m qmp:/run/web1.qmp backup1.example:7447/web1.ram
 
 Nothing is taken for equal without proof: what the destination holds is read and fingerprinted first. Holes of the source are not
 read, and stay holes.
@@ -32,9 +33,14 @@ With --every the sync is made again and again, until Ctrl-C or --times; the file
 --json prints one line for each pass. With --pid, the process that maps the file and writes it there, blocks that it provably did not
 write since the last pass are skipped before they are read. A pass in which anyone else may have written the file, by a descriptor or
 a mapping, reads and compares everything, and says why. Such a source is copied while it is written: each block is as it was at
-some moment of the pass. Stop the process, or wait for a quiet pass, if all blocks must be of one moment.")]
+some moment of the pass. Stop the process, or wait for a quiet pass, if all blocks must be of one moment.
+
+qmp:SOCKET and pid:PID copy the memory of a running guest or process: page N at byte N * 4096. A guest's pages are its own, so DST has a
+hole where the guest has none (below 4 GiB, where its PCI devices are). Those of a process are numbered as by `record --pid`: in the
+order in which its memory is found. What was written while it was copied follows in rounds; for the last one the guest is paused, so
+that DST is the memory at one instant. Holes take no room, and with --every the snapshot is brought up to date.")]
 pub(crate) struct Sync {
-    /// File or block device to read
+    /// File or block device to read; or memory: qmp:SOCKET of a guest, pid:PID of a process
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
     /// File, folder or block device to write; a folder gets a file of the source's name. Or HOST:PORT[/NAME]
@@ -75,6 +81,12 @@ pub(crate) struct Sync {
     /// QMP socket of the guest whose QEMU has mapped the file: it is stopped for the moment in which a pass begins
     #[arg(long, value_name = "SOCKET")]
     pub(crate) qmp: Option<PathBuf>,
+    /// Longest time for which a guest or process whose memory is copied stands still
+    #[arg(long, default_value = "300ms", value_parser = units::span)]
+    pub(crate) downtime_limit: Duration,
+    /// Let it stand still for longer if its memory does not converge
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Read and compare every block in every pass, for comparison
     #[arg(long)]
     pub(crate) no_filter: bool,

@@ -5,6 +5,7 @@ mod doctor;
 mod filter;
 mod host;
 mod keys;
+mod machine;
 mod migrate;
 mod network;
 mod record;

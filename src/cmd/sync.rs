@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::Nanos;
-use pagesieve_live::sync::{Replica, SyncConfig, SyncListener, SyncStats};
+use pagesieve_live::sync::{Machine, Replica, SyncConfig, SyncListener, SyncStats};
 use pagesieve_live::transport::Address;
 use pagesieve_live::wire::Name;
 
 use super::filter::{FileFilter, Tracked};
+use super::machine::{self, LiveMemory};
 use super::network;
 use super::record::stop_on_signal;
 use crate::cli::Sync;
@@ -24,8 +25,7 @@ pub(crate) fn run(options: &Sync) -> anyhow::Result<()> {
     if there.is_some() && (options.in_place || options.journal.is_some()) {
         bail!("sync to another machine: --in-place and --journal are for destinations on this one; leave them out");
     }
-    let tracked = filter(options)?;
-    let mut replica = Replica::open(&options.source, &config(options), tracked.as_ref().map(FileFilter::boxed))?;
+    let (mut replica, tracked) = open(options)?;
     let Some(every) = options.every else {
         let done = pass(options, &mut replica, there.as_ref(), tracked.as_ref())?;
         return if options.json { output::json(&done) } else { output::line(text(options, &done)) };
@@ -54,9 +54,35 @@ fn config(options: &Sync) -> SyncConfig {
         in_place: options.in_place,
         journal: options.journal.clone(),
         verify: options.verify,
+        downtime_limit: nanos(options.downtime_limit),
+        force: options.force,
         attempts: options.attempts,
-        retry_delay: Nanos(u64::try_from(options.retry_delay.as_nanos()).unwrap_or(u64::MAX)),
+        retry_delay: nanos(options.retry_delay),
     }
+}
+
+fn nanos(time: Duration) -> Nanos {
+    Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The source, and what tracks it if it is a file.
+fn open(options: &Sync) -> anyhow::Result<(Replica, Option<Tracked>)> {
+    let config = config(options);
+    let Some(spec) = machine::named(&options.source) else {
+        let tracked = filter(options)?;
+        return Ok((Replica::open(&options.source, &config, tracked.as_ref().map(FileFilter::boxed))?, tracked));
+    };
+    if options.pid.is_some() || options.qmp.is_some() || options.no_filter {
+        bail!("sync memory: --pid, --qmp and --no-filter are for files; the source itself names the process; leave them out");
+    }
+    if options.verify {
+        bail!("sync memory: --verify reads the source once more, and memory has changed by then; leave it out");
+    }
+    let memory = LiveMemory::open(&spec, options.require_ebpf)?;
+    if let Some(reason) = memory.fallback() {
+        output::note(reason);
+    }
+    Ok((Replica::of_machine(Box::new(memory), &config), None))
 }
 
 /// The page filter, if a process was named whose writes can be tracked.
@@ -110,6 +136,9 @@ fn name(options: &Sync, there: &Address) -> anyhow::Result<Name> {
     if let Some(name) = &there.name {
         return Ok(name.clone());
     }
+    if machine::named(&options.source).is_some() {
+        bail!("name the memory at the destination: write HOST:PORT/NAME");
+    }
     let name = options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Name::new(name.clone()).with_context(|| format!("name the file at the destination: {name:?}"))
 }
@@ -133,6 +162,9 @@ fn text(options: &Sync, done: &SyncStats) -> String {
     ];
     if let Some(wire) = done.bytes_wire {
         lines.push(format!("  wire      {}", units::show_bytes(wire)));
+    }
+    if let Some(paused) = done.paused_seconds {
+        lines.push(format!("  paused    for {:.0} ms", paused * 1000.0));
     }
     if done.rolled_back {
         lines.push("  journal   the changes of a sync that was cut off were taken back first".to_owned());

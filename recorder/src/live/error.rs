@@ -55,6 +55,14 @@ pub enum LiveError {
         /// The process.
         pid: u32,
     },
+    /// A process that does not stand still.
+    #[error("stop the threads of process {pid}: {error}; see /proc/{pid}/task/*/wchan")]
+    Hold {
+        /// The process.
+        pid: u32,
+        /// Why not.
+        error: io::Error,
+    },
     /// Only a monitor can pause a guest.
     #[error("pause the guest: it has no monitor, or it was lost; give its QMP socket (--qmp)")]
     NoMonitor,

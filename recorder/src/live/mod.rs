@@ -80,6 +80,8 @@ pub struct LiveOptions {
     pub ring_bytes: u32,
     /// It is an error if the kernel program or the tracking of writes cannot be had.
     pub require_ebpf: bool,
+    /// A process that has no monitor is paused by stopping its threads. It may then have I/O under way that lands in its memory.
+    pub stops_threads: bool,
     /// A pause also takes the state of the guest's devices, for a migration.
     pub device_state: Option<StateLimits>,
     /// Also write a trace.
@@ -96,6 +98,7 @@ impl Default for LiveOptions {
             page_limit: None,
             ring_bytes: 8 << 20,
             require_ebpf: false,
+            stops_threads: false,
             device_state: None,
             record: None,
         }
@@ -138,6 +141,7 @@ struct Shared {
     target: Target,
     /// The closing before failed after it may have armed some pages.
     in_doubt: bool,
+    stops_threads: bool,
     device_state: Option<StateLimits>,
     state: Option<DeviceState>,
     listener: Option<FrameListener>,
@@ -192,8 +196,16 @@ impl LiveTarget {
             writes_fallback,
             guest: observer.guest().map(Guest::describe),
         };
-        let (device_state, state, recording) = (options.device_state, None, None);
-        let mut shared = Shared { observer, target, in_doubt: false, device_state, state, listener, recording };
+        let mut shared = Shared {
+            observer,
+            target,
+            in_doubt: false,
+            stops_threads: options.stops_threads,
+            device_state: options.device_state,
+            state: None,
+            listener,
+            recording: None,
+        };
         let first = shared.frame()?;
         shared.record(options.record.as_ref(), &first)?;
         let slots = MemSlots::from_slots(shared.observer.slots())?;
@@ -299,8 +311,9 @@ impl LiveTarget {
         Ok(shared.recording.as_mut().map_or(Ok(0), |recording| recording.end(now, what))?)
     }
 
-    /// Takes in what the kernel has reported so far.
-    fn drain(&self) {
+    /// Takes in what the kernel has reported so far. To be called several times a second while nobody asks for accesses: what it
+    /// reports of discards and forks has only so much room.
+    pub fn drain(&self) {
         let _ = self.shared.borrow_mut().observer.events.take_fresh();
     }
 

@@ -95,10 +95,14 @@ impl GuestMemory for Memory {
 impl PausableGuest for Pausable {
     type Error = LiveError;
 
-    /// Stops the guest and drains its I/O; closings in between leave it stopped. Where a migration wants it, the state of its
+    /// Stops the guest and drains its I/O, or the threads of a process; closings in between leave it stopped. Where a migration wants it, the state of its
     /// devices is taken at once: QEMU may write RAM while it saves them, and the closing that follows sees that.
     fn pause(&mut self) -> Result<(), LiveError> {
         let shared = &mut *self.0.borrow_mut();
+        if shared.stops_threads && shared.observer.guest().is_none() {
+            let pid = shared.observer.pid;
+            return shared.observer.hold().map_err(|error| LiveError::Hold { pid, error });
+        }
         let guest = shared.observer.guest_mut().ok_or(LiveError::NoMonitor)?;
         if !guest.hold()? {
             return Err(LiveError::NoMonitor);
@@ -113,6 +117,10 @@ impl PausableGuest for Pausable {
     fn resume(&mut self) -> Result<(), LiveError> {
         let shared = &mut *self.0.borrow_mut();
         shared.state = None;
+        if shared.stops_threads && shared.observer.guest().is_none() {
+            shared.observer.release();
+            return Ok(());
+        }
         let guest = shared.observer.guest_mut().ok_or(LiveError::NoMonitor)?;
         Ok(guest.release()?)
     }

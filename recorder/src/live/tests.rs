@@ -26,7 +26,16 @@ fn untracked(process: &Sleeper) -> Rc<RefCell<Shared>> {
     let (events, _) = Events::open(target.pid, SourceChoice::PagemapScan, HookChoice::Auto, 4096, 1 << 20).unwrap();
     let writes = writes::untracked(&target).unwrap();
     let observer = Observer::new(&mut target, writes, events, None, heap, 1 << 20).unwrap();
-    let shared = Shared { observer, target, in_doubt: false, device_state: None, state: None, listener: None, recording: None };
+    let shared = Shared {
+        observer,
+        target,
+        in_doubt: false,
+        stops_threads: false,
+        device_state: None,
+        state: None,
+        listener: None,
+        recording: None,
+    };
     Rc::new(RefCell::new(shared))
 }
 

@@ -111,11 +111,12 @@ impl Migration {
         }
     }
 
-    /// What the destination holds in a block now, where it was looked at again between two passes: after [`retry`](Self::retry)
+    /// What the destination holds in a block now, where it was looked at again between two passes: after [`again`](Self::again)
     /// and before the next action. A block of which it holds the bytes that it acknowledged stays as proven as it was; of any
     /// other one nothing counts as held, whoever changed it. At any other time this is ignored.
     pub fn handle_held(&mut self, block: BlockId, summary: &BlockSummary) {
-        if !matches!(self.phase, Phase::Closing { asked: false }) || block.generation != self.blocks.generation() {
+        let begins = matches!(self.phase, Phase::Closing { asked: false } | Phase::Waiting { close: false, .. });
+        if !begins || block.generation != self.blocks.generation() {
             return;
         }
         let pages = self.blocks.pages(block);
@@ -165,15 +166,21 @@ impl Migration {
         self.fail(Outcome::Aborted);
     }
 
-    /// Begins another attempt after one that failed, or another pass of a sync that is complete, with all that is known. Blocks
-    /// that were acknowledged need not be sent again unless they are written, as long as the destination kept them: `destination`
-    /// says what it holds now. Nothing of the attempt before may reach the destination any more; answers to it are ignored, as
-    /// blocks have new names. Returns false, and does nothing, if the last attempt is not over, or did not fail and was no sync.
+    /// Begins another attempt after one that failed, with all that is known. Blocks that were acknowledged need not be sent
+    /// again unless they are written, as long as the destination kept them: `destination` says what it holds now. Nothing of the
+    /// attempt before may reach the destination any more; answers to it are ignored, as blocks have new names. Returns false, and
+    /// does nothing, if the last attempt is not over or did not fail.
     pub fn retry(&mut self, now: Nanos, destination: Kept) -> bool {
-        let again = matches!(self.config.mode, Mode::Sync { .. });
-        if !matches!(self.phase, Phase::Done { failed } if failed || again) {
-            return false;
-        }
+        matches!(self.phase, Phase::Done { failed: true }) && self.begin_again(now, destination)
+    }
+
+    /// Begins another pass after one that is complete: for a destination that is a copy and runs no guest. The guest goes on at the
+    /// source; otherwise all is as for [`retry`](Self::retry).
+    pub fn again(&mut self, now: Nanos, destination: Kept) -> bool {
+        matches!(self.phase, Phase::Done { failed: false }) && self.begin_again(now, destination)
+    }
+
+    fn begin_again(&mut self, now: Nanos, destination: Kept) -> bool {
         self.pass(now);
         self.paused = None;
         self.blocks.rename();

@@ -94,6 +94,15 @@ pub enum SyncError {
     /// The destination refuses, or the connection to it broke.
     #[error("sync to the destination: {0}")]
     Remote(RemoteError),
+    /// A machine writes more than can be copied while it may stand still.
+    #[error(
+        "copy the memory at one instant: more is written than can be copied in the pause that is allowed; allow a longer one \
+        (--downtime-limit), or any (--force)"
+    )]
+    NotConverging,
+    /// A machine was paused and could not be resumed.
+    #[error("let the source go on after the copy: {0}; it is stopped, resume it by hand")]
+    Stopped(String),
     /// A block could not be read or written.
     #[error("{0}")]
     Block(String),

@@ -10,6 +10,8 @@ mod extent;
 mod filter;
 mod in_place;
 mod journal;
+mod machine;
+mod origin;
 mod place;
 mod replace;
 mod replica;
@@ -28,6 +30,7 @@ use crate::transport::Session;
 use crate::wire::Name;
 pub use error::SyncError;
 pub use filter::Filter;
+pub use machine::Machine;
 pub(crate) use place::Place;
 pub use replica::Replica;
 
@@ -45,6 +48,10 @@ pub struct SyncConfig {
     pub journal: Option<PathBuf>,
     /// Read both sides again at the end and compare their digests.
     pub verify: bool,
+    /// The longest pause of a machine whose memory is copied.
+    pub downtime_limit: Nanos,
+    /// Pause it at last even if the pause will be longer.
+    pub force: bool,
     /// Attempts to write a block before the sync fails.
     pub attempts: u32,
     /// Time between two attempts.
@@ -60,6 +67,8 @@ impl Default for SyncConfig {
             in_place: false,
             journal: None,
             verify: false,
+            downtime_limit: Mode::DOWNTIME_LIMIT,
+            force: false,
             attempts: engine.attempts,
             retry_delay: engine.retry_delay,
         }
@@ -89,6 +98,8 @@ pub struct SyncStats {
     pub baseline: &'static str,
     /// Passes of this replica, this one included.
     pub pass: u64,
+    /// Seconds for which the machine stood still whose memory was copied.
+    pub paused_seconds: Option<f64>,
     /// Blocks left by a sync that was cut off, and found to be there.
     pub blocks_resumed: u64,
     /// True if changes of a sync that was cut off were taken back first.

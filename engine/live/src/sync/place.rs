@@ -132,16 +132,16 @@ impl Place {
     }
 }
 
-/// The file that is meant: of the source's name in a folder, and what a symbolic link points to.
-pub(super) fn resolve(path: &Path, source: &Source) -> Result<PathBuf, SyncError> {
+/// The file that is meant: of the source's name in a folder, and what a symbolic link points to. Memory has no name.
+pub(super) fn resolve(path: &Path, source: Option<&Source>) -> Result<PathBuf, SyncError> {
     let mut path = path.to_owned();
     if path.is_dir()
-        && let Some(name) = source.path().file_name()
+        && let Some(name) = source.and_then(|source| source.path().file_name())
     {
         path.push(name);
     }
     match path.canonicalize() {
-        Ok(found) => refuse_same(&found, source).map(|()| found),
+        Ok(found) => source.map_or(Ok(()), |source| refuse_same(&found, source)).map(|()| found),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(path),
         Err(error) => Err(SyncError::Destination { what: "open the destination", path, error }),
     }

@@ -4,15 +4,18 @@
 //! and the destination still holds what it acknowledged: it says so by its fingerprints at the start of each pass. Whatever is not
 //! certain is read and compared.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::Instant;
 
 use pagesieve_core::summary::{FilterStats, Schema, share};
-use pagesieve_core::{Baseline, BlockSummary, Kept, Migration, Outcome, PageBitmap, Report};
+use pagesieve_core::{Baseline, BlockSummary, Kept, Migration, Outcome, Report};
 
-use super::filter::{Filter, PassLog};
+use super::filter::Filter;
+use super::machine::Machine;
+use super::origin::{Origin, Turned};
 use super::source::Source;
-use super::turn::{engine_config, turn};
+use super::turn::engine_config;
 use super::{Place, SyncConfig, SyncError, SyncListener, SyncStats, place, slots};
 use crate::clock::{Clock, TokioClock};
 use crate::destination::Destination;
@@ -22,20 +25,17 @@ use crate::wire::{Frame, Name, Open, What};
 
 /// A source, and what is known of its copy.
 pub struct Replica {
-    source: Source,
+    origin: Origin,
     config: SyncConfig,
-    filter: Option<Box<dyn Filter>>,
     /// The engine after a pass that is complete.
     known: Option<Migration>,
-    /// The pages of the source that held data at the last closing.
-    populated: Option<PageBitmap>,
     passes: u64,
     clock: TokioClock,
 }
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("source", &self.source).field("passes", &self.passes).finish_non_exhaustive()
+        f.debug_struct("Replica").field("passes", &self.passes).finish_non_exhaustive()
     }
 }
 
@@ -46,15 +46,17 @@ impl Replica {
     /// # Errors
     /// The source cannot be opened.
     pub fn open(source: &Path, config: &SyncConfig, filter: Option<Box<dyn Filter>>) -> Result<Self, SyncError> {
-        Ok(Self {
-            source: Source::open(source)?,
-            config: config.clone(),
-            filter,
-            known: None,
-            populated: None,
-            passes: 0,
-            clock: TokioClock::start(),
-        })
+        Ok(Self::new(Origin::File { source: Source::open(source)?, filter, populated: None }, config))
+    }
+
+    /// The memory of a machine. Each pass brings the machine to stand still for its last round, so that the copy is of one instant.
+    #[must_use]
+    pub fn of_machine(machine: Box<dyn Machine>, config: &SyncConfig) -> Self {
+        Self::new(Origin::Machine { machine: RefCell::new(machine), len: 0 }, config)
+    }
+
+    fn new(origin: Origin, config: &SyncConfig) -> Self {
+        Self { origin, config: config.clone(), known: None, passes: 0, clock: TokioClock::start() }
     }
 
     /// Makes a file or device hold what the source holds. From the second pass on a file is changed in place, with a journal: to
@@ -64,9 +66,9 @@ impl Replica {
     /// See [`SyncError`]. The next pass compares everything.
     pub async fn pass(&mut self, destination: &Path, listener: &mut dyn SyncListener) -> Result<SyncStats, SyncError> {
         let began = self.begin()?;
-        let destination = place::resolve(destination, &self.source)?;
+        let destination = place::resolve(destination, self.origin.file())?;
         let config = SyncConfig { in_place: self.config.in_place || self.passes > 1, ..self.config.clone() };
-        let mut place = Place::open(&destination, self.source.len(), &config)?;
+        let mut place = Place::open(&destination, self.origin.len(), &config)?;
         let empty = place.is_empty();
         let mut engine = self.engine(empty)?;
         if !empty {
@@ -76,7 +78,8 @@ impl Replica {
         let (resumed, rolled_back) = (place.resumed(), place.rolled_back());
         let stats = self.turn(&mut engine, &mut place, listener).await?;
         place.finish()?;
-        let digest = if config.verify { Some(place.verify(&self.source)?) } else { None };
+        let source = self.origin.file().filter(|_| config.verify);
+        let digest = source.map(|source| place.verify(source)).transpose()?;
         self.known = Some(engine.migration);
         Ok(SyncStats { blocks_resumed: resumed, rolled_back, digest, seconds: began.elapsed().as_secs_f64(), ..stats })
     }
@@ -94,7 +97,7 @@ impl Replica {
         let began = self.begin()?;
         let block_size = remote::block_size(self.config.block_size).ok_or(SyncError::BlockSize)?;
         let mut remote = Remote::start(session, 0);
-        let what = What::File { bytes: self.source.len() };
+        let what = What::File { bytes: self.origin.len() };
         let open = Open { name, what, block_size };
         let held = remote.open(open).await.map_err(SyncError::Remote)?;
         let mut engine = self.engine(held.is_none())?;
@@ -104,8 +107,9 @@ impl Replica {
         }
         let stats = self.turn(&mut engine, &mut remote, listener).await?;
         let wire = engine.migration.report(Outcome::Completed).bytes_wire - engine.before.bytes_wire;
-        let digest = self.config.verify.then(|| self.source.digest()).transpose()?;
-        remote.say(Frame::Commit { length: self.source.len(), digest }).await;
+        let source = self.origin.file().filter(|_| self.config.verify);
+        let digest = source.map(Source::digest).transpose()?;
+        remote.say(Frame::Commit { length: self.origin.len(), digest }).await;
         remote.committed().await.map_err(SyncError::Remote)?;
         self.known = Some(engine.migration);
         Ok(SyncStats { bytes_wire: Some(wire), digest: digest.map(place::hex), seconds: began.elapsed().as_secs_f64(), ..stats })
@@ -113,24 +117,24 @@ impl Replica {
 
     fn begin(&mut self) -> Result<Instant, SyncError> {
         self.passes += 1;
-        self.source.look_again()?;
+        self.origin.begin()?;
         Ok(Instant::now())
     }
 
     /// The engine of this pass: that of the last one with all that it knows, if the source still has the same length.
     fn engine(&mut self, empty: bool) -> Result<Engine, SyncError> {
-        let slots = slots(self.source.len())?;
+        let slots = slots(self.origin.len())?;
         if let Some(mut migration) = self.known.take().filter(|migration| *migration.slots() == slots) {
             let kept = if empty { Kept::Nothing { empty } } else { Kept::Everything };
-            if migration.retry(self.clock.now(), kept) {
+            if migration.again(self.clock.now(), kept) {
                 let before = migration.report(Outcome::Aborted);
                 return Ok(Engine { migration, before, again: true, empty });
             }
         }
         let baseline = if empty { Baseline::Empty } else { Baseline::Fingerprints };
-        let migration = Migration::new(engine_config(&self.config), slots, baseline).map_err(SyncError::Config)?;
-        // Of another length, or after a pass that failed: what was a hole then says nothing.
-        self.populated = None;
+        let config = engine_config(&self.config, self.origin.mode(&self.config));
+        let mut migration = Migration::new(config, slots, baseline).map_err(SyncError::Config)?;
+        self.origin.introduce(&mut migration);
         let before = migration.report(Outcome::Aborted);
         Ok(Engine { migration, before, again: false, empty })
     }
@@ -141,36 +145,30 @@ impl Replica {
         destination: impl Destination,
         listener: &mut dyn SyncListener,
     ) -> Result<SyncStats, SyncError> {
-        let (mut doubt, tracked) = (None, self.filter.is_some());
-        let log =
-            PassLog { source: &self.source, filter: self.filter.as_mut(), populated: &mut self.populated, doubt: &mut doubt };
-        let report = turn(&mut engine.migration, &self.source, log, destination, self.clock, listener).await?;
-        if !tracked {
-            self.source.check_unchanged()?;
-        }
-        Ok(self.stats(engine, &report, doubt))
+        let turned = self.origin.turn(&mut engine.migration, destination, self.clock, listener).await?;
+        Ok(self.stats(engine, turned))
     }
 
-    fn stats(&self, engine: &Engine, report: &Report, doubt: Option<String>) -> SyncStats {
-        let before = &engine.before;
+    fn stats(&self, engine: &Engine, turned: Turned) -> SyncStats {
+        let (before, report) = (&engine.before, &turned.report);
         let blocks = report.blocks.since(&before.blocks);
         let blocks_skipped = report.skipped_unread - before.skipped_unread;
-        let filter = self.filter.as_ref();
         SyncStats {
             schema: Schema { name: "pagesieve.sync".to_owned(), version: "1.0".to_owned() },
             pass: self.passes,
-            bytes: self.source.len(),
+            bytes: self.origin.len(),
             block_size: self.config.block_size,
             blocks,
             bytes_written: report.bytes_sent - before.bytes_sent,
             bytes_wire: None,
             filter: FilterStats {
-                ebpf_enabled: filter.is_some_and(|filter| filter.ebpf_enabled()),
+                ebpf_enabled: self.origin.ebpf_enabled(),
                 blocks_skipped,
                 bytes_skipped: report.bytes_skipped_unread - before.bytes_skipped_unread,
                 skip_percent: share(blocks_skipped, blocks.total) * 100.0,
             },
-            filter_reason: doubt.or_else(|| filter.and_then(|filter| filter.fallback())),
+            filter_reason: turned.doubt,
+            paused_seconds: turned.paused,
             baseline: if engine.empty { "empty" } else { "fingerprints" },
             blocks_resumed: 0,
             rolled_back: false,

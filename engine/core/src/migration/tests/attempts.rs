@@ -105,7 +105,7 @@ fn after_a_pass() -> Migration {
 #[test]
 fn the_next_pass_of_a_sync_reads_only_what_was_written() {
     let mut migration = after_a_pass();
-    assert!(migration.retry(Nanos(1), Kept::Everything));
+    assert!(migration.again(Nanos(1), Kept::Everything));
     migration.request_handover(Nanos(1));
     assert_eq!(migration.poll_action(), Some(Action::Pause));
     migration.handle_paused(Nanos(1));
@@ -130,7 +130,7 @@ fn what_the_destination_holds_otherwise_is_not_taken_for_held() {
     for (index, now, stays) in cases {
         let mut migration = after_a_pass();
         migration.handle_held(BlockId { generation: 0, index }, &now);
-        assert!(migration.retry(Nanos(1), Kept::Everything));
+        assert!(migration.again(Nanos(1), Kept::Everything));
         migration.handle_held(BlockId { generation: 1, index }, &now);
         migration.request_handover(Nanos(1));
         migration.poll_action();
@@ -154,6 +154,10 @@ fn only_a_failed_migration_can_be_tried_again() {
     let mut done = migration(PolicyKind::Proven, precopy(None), Baseline::Empty);
     drive(&mut done, 0, 7);
     assert!(done.is_finished() && !done.retry(Nanos(0), Kept::Everything), "its guest may run at the destination");
+    assert!(!running.again(Nanos(0), Kept::Everything));
+    assert!(done.again(Nanos(0), Kept::Everything), "if it is a copy and runs no guest");
+    let lines = drive(&mut done, 0, 7);
+    assert!(lines.iter().any(|line| line == "pause") && !lines.iter().any(|line| line.starts_with("send")), "{lines:?}");
 }
 
 #[test]
