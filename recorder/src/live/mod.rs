@@ -30,6 +30,7 @@
 
 mod error;
 mod file;
+mod options;
 mod ports;
 mod ram;
 mod recording;
@@ -40,12 +41,12 @@ use std::fmt;
 use std::rc::Rc;
 
 use pagesieve_core::{Epoch, MemSlots, PageBitmap};
-use pagesieve_ebpf::HookChoice;
 use pagesieve_traces::{EventSource, Frame, WriteError};
 
 pub use crate::qemu::{DeviceState, Incoming, RamLayout, RamPart, StateError, StateLimits};
 pub use error::LiveError;
 pub use file::FileLog;
+pub use options::{LiveOptions, Status};
 pub use ports::{Accesses, Log, Memory, Pausable};
 pub use ram::DestinationRam;
 pub use recording::RecordTo;
@@ -53,7 +54,7 @@ pub use recording::RecordTo;
 use crate::epoch::{Closed, Observer};
 use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
-use crate::maps::{FileId, Region};
+use crate::maps::FileId;
 use crate::qemu::Guest;
 use crate::session::{header, page_limits};
 use crate::target::{CommandOutput, Target, TargetSpec};
@@ -62,69 +63,6 @@ use recording::Recording;
 
 /// Hears of every frame.
 pub type FrameListener = Box<dyn FnMut(&Frame)>;
-
-/// How to observe.
-#[derive(Clone, Debug)]
-pub struct LiveOptions {
-    /// Where events come from.
-    pub source: SourceChoice,
-    /// Which hooks the kernel program may use.
-    pub hooks: HookChoice,
-    /// How to learn of writes.
-    pub writes: WriteTracking,
-    /// Which mappings to track, as for a recording.
-    pub regions: Vec<Region>,
-    /// Most pages to track; see [`crate::Options::page_limit`].
-    pub page_limit: Option<u64>,
-    /// Size of the event ring in bytes; rounded up to a power of two.
-    pub ring_bytes: u32,
-    /// It is an error if the kernel program or the tracking of writes cannot be had.
-    pub require_ebpf: bool,
-    /// A process that has no monitor is paused by stopping its threads. It may then have I/O under way that lands in its memory.
-    pub stops_threads: bool,
-    /// A pause also takes the state of the guest's devices, for a migration.
-    pub device_state: Option<StateLimits>,
-    /// Also write a trace.
-    pub record: Option<RecordTo>,
-}
-
-impl Default for LiveOptions {
-    fn default() -> Self {
-        Self {
-            source: SourceChoice::Auto,
-            hooks: HookChoice::Auto,
-            writes: WriteTracking::Auto,
-            regions: Vec::new(),
-            page_limit: None,
-            ring_bytes: 8 << 20,
-            require_ebpf: false,
-            stops_threads: false,
-            device_state: None,
-            record: None,
-        }
-    }
-}
-
-/// What a target is observed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Process observed.
-    pub pid: u32,
-    /// Accesses are reported by the kernel program.
-    pub ebpf_enabled: bool,
-    /// Why not, if they are not although they might have been.
-    pub ebpf_fallback: Option<String>,
-    /// Hooks in use.
-    pub hooks: Vec<String>,
-    /// How memory is armed.
-    pub arming: String,
-    /// Writes are tracked. If not, every page counts as written in every epoch, and only comparing finds those that were not.
-    pub tracks_writes: bool,
-    /// Why not.
-    pub writes_fallback: Option<String>,
-    /// The guest, in words; `None` if it is another process.
-    pub guest: Option<String>,
-}
 
 /// A target under observation. Handles share it; when the last is dropped, its memory is disarmed and a guest that we stopped
 /// goes on.
