@@ -1,9 +1,11 @@
 //! What the engine is told where little is known.
 
+use crate::maps::Region;
 use std::process::{Child, Command};
 
 use pagesieve_core::Coverage;
 use pagesieve_core::ports::DirtyLog;
+use pagesieve_ebpf::HookChoice;
 use pagesieve_traces::Frame;
 
 use super::*;
