@@ -73,6 +73,14 @@ impl Link {
         change(&mut self.shape.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Bytes that a host has sent.
+    pub fn sent(&self, host: usize) -> u64 {
+        let table = self.on(host, "cat").arg("/proc/net/dev").output().expect("a table").stdout;
+        let table = String::from_utf8_lossy(&table);
+        let line = table.lines().find_map(|line| line.trim().strip_prefix(&format!("link{host}:"))).expect("its interface");
+        line.split_whitespace().nth(8).and_then(|bytes| bytes.parse().ok()).expect("the ninth is what was sent")
+    }
+
     /// The address of a host.
     pub fn address(host: usize) -> String {
         format!("10.137.0.{}", host + 1)
