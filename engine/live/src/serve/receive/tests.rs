@@ -59,6 +59,9 @@ fn a_file_comes_in_and_is_brought_up_to_date() {
     assert!(!dir.path().join("a/disk").exists(), "nobody sees it before it is complete");
     assert_eq!(receiver.commit(20_000, digest(&content[..20_000])), Frame::Committed { digest: digest(&content[..20_000]) });
     assert!(std::fs::read(dir.path().join("a/disk")).unwrap() == content[..20_000]);
+    for late in [apply(&mut receiver, &put(8, 0, &bytes(9))), receiver.zero(8, Span { first: 0, pages: 2 })] {
+        assert!(matches!(late, Frame::Nack { code: Fault::NotOpen, .. }), "what is complete is not written any more: {late:?}");
+    }
     // Again: it says what it holds, and one block is enough.
     let (mut receiver, frames) = start(&root, 3 * BLOCK as u64).unwrap();
     let last = [&content[2 * BLOCK..20_000], &vec![0; 3 * BLOCK - 20_000]].concat();
