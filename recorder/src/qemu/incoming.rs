@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::error::StateError;
 use super::memory;
-use super::migration::{DESCRIPTOR, DeviceState, IGNORE_SHARED, LATE_DISKS, POLL, StateError, is_waiting, set_capabilities};
+use super::migration::{DESCRIPTOR, DeviceState, IGNORE_SHARED, LATE_DISKS, POLL, is_waiting, set_capabilities};
 use super::qmp::{Qmp, QmpError};
 use super::ram_layout::RamLayout;
 use crate::live::DestinationRam;

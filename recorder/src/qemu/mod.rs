@@ -4,6 +4,7 @@
 //! counts, not QEMU's own memory. And it can be stopped from within: `stop` over QMP halts the virtual CPUs *and waits for the
 //! disk I/O in flight*, which no stop of the process's threads can do.
 
+mod error;
 mod find;
 mod guard;
 mod guess;
@@ -19,9 +20,10 @@ use std::path::Path;
 use pagesieve_core::{Gfn, PAGE_SHIFT};
 use serde_json::json;
 
+pub use error::StateError;
 pub use find::{Find, FindError, find};
 pub use incoming::Incoming;
-pub use migration::{DeviceState, StateError, StateLimits};
+pub use migration::{DeviceState, StateLimits};
 pub use qmp::QmpError;
 pub use ram_layout::{RamLayout, RamPart};
 

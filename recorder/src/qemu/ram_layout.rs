@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::error::StateError;
 use super::memory;
-use super::migration::StateError;
 use super::qmp::Qmp;
 
 /// The RAM of a guest, without regard to where a QEMU has it mapped. Two that are equal hold the same bytes at the same places.

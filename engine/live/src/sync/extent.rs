@@ -1,4 +1,4 @@
-//! Files as extents: which parts hold data, reading beyond the end, and digests.
+//! Files as extents: how they are opened, which parts hold data, reading beyond the end, and digests.
 
 use std::fs::File;
 use std::io;
@@ -6,9 +6,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use pagesieve_core::{PAGE_SIZE, PageBitmap};
-use rustix::fs::SeekFrom;
+use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 
+/// A destination is opened by a path without symbolic links; one that appears in its place later is not followed.
+pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 

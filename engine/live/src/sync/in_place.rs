@@ -9,8 +9,8 @@ use std::path::Path;
 
 use pagesieve_core::{BlockId, BlockSummary, Blocks};
 
+use super::extent::NO_LINK;
 use super::journal::Journal;
-use super::place::NO_LINK;
 use super::replace::{beside, zero_range};
 use super::{SyncConfig, SyncError, baseline};
 use crate::destination::Answer;

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::SyncError;
-use super::place::NO_LINK;
+use super::extent::NO_LINK;
 
 const MAGIC: &[u8; 8] = b"PSUNDO1\n";
 const HEAD: usize = 20;

@@ -8,16 +8,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use pagesieve_core::{BlockId, BlockSummary, Blocks, PAGE_SIZE};
-use rustix::fs::OFlags;
 
 use super::in_place::InPlace;
 use super::replace::Replace;
 use super::source::{self, Source};
 use super::{SyncConfig, SyncError, extent};
 use crate::destination::{Answer, Destination, Outgoing};
-
-/// A destination is opened by a path without symbolic links; one that appears in its place later is not followed.
-pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The destination, and the answers that nobody has fetched yet.
 #[derive(Debug)]
@@ -150,7 +146,7 @@ pub(super) fn resolve(path: &Path, source: Option<&Source>) -> Result<PathBuf, S
 fn open_old(path: &Path) -> Result<Option<File>, SyncError> {
     let failed = |error| SyncError::Destination { what: "open the destination", path: path.to_owned(), error };
     match path.symlink_metadata().map(|data| source::is_usable(data.file_type())) {
-        Ok(true) => OpenOptions::new().read(true).custom_flags(NO_LINK).open(path).map(Some).map_err(failed),
+        Ok(true) => OpenOptions::new().read(true).custom_flags(extent::NO_LINK).open(path).map(Some).map_err(failed),
         Ok(false) => Err(SyncError::Kind { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error)),

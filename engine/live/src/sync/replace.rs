@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use super::SyncError;
 use super::baseline;
 use super::extent;
-use super::place::NO_LINK;
+use super::extent::NO_LINK;
 
 /// The new file and the old one.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! Frames out of bytes that arrive in pieces.
 
 use super::error::WireError;
-use super::frame::{CRC, Frame, HEADER, Kind, MAX_BODY, Side};
+use super::frame::{CRC, Frame, HEADER};
+use super::kind::{Kind, MAX_BODY, Side};
 
 /// Takes the bytes of one stream as they come and gives frames.
 ///

@@ -1,6 +1,6 @@
 //! What can be wrong with bytes from the other side.
 
-use super::frame::{Kind, MAX_BODY};
+use super::kind::{Kind, MAX_BODY};
 use super::name::NameError;
 
 /// Why bytes are no frame. Offsets count the bytes of the connection behind the greeting, frames from 0.

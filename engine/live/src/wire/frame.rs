@@ -1,6 +1,4 @@
-//! Frames and their kinds.
-
-use std::fmt;
+//! Frames: messages as bytes.
 
 use pagesieve_core::Fingerprint;
 
@@ -8,100 +6,14 @@ use super::block::{self, Put, Span};
 use super::control::{self, Held, MAX_CHUNK, Open};
 use super::error::Malformed;
 use super::fields::{Fields, put_option};
+use super::kind::{Kind, MAX_BODY};
 use super::{Failure, Fault, Text, Token};
 
-/// Most bytes of a body: a block of 1 MiB of which no page is compressed, and room for what stands in front of it.
-pub const MAX_BODY: u32 = (1 << 20) + 4096;
 /// Bytes of a frame besides its body: length and kind in front, the checksum behind.
 pub const FRAME_OVERHEAD: usize = HEADER + CRC;
 
 pub(super) const HEADER: usize = 5;
 pub(super) const CRC: usize = 4;
-
-/// Who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The source, which connects.
-    Client,
-    /// The destination, which listens.
-    Server,
-}
-
-/// Makes [`Kind`] with its numbers and names, once.
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $sender:expr, $everywhere:literal;)*) => {
-        /// What a frame is. The numbers are those on the wire.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
-        pub enum Kind { $($(#[$doc])* $name = $number,)* }
-
-        impl Kind {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            pub(super) fn from_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$name),)* _ => None }
-            }
-
-            /// Who sends it (`None`: both), and whether on any stream or on stream 0 only.
-            fn place(self) -> (Option<Side>, bool) {
-                match self { $(Self::$name => ($sender, $everywhere),)* }
-            }
-        }
-
-        impl fmt::Display for Kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$name => stringify!($name),)* })
-            }
-        }
-    };
-}
-
-kinds! {
-    /// [`Frame::Open`].
-    Open = 1, Some(Side::Client), false;
-    /// [`Frame::Commit`].
-    Commit = 2, Some(Side::Client), false;
-    /// [`Frame::DeviceState`].
-    DeviceState = 3, Some(Side::Client), false;
-    /// [`Frame::Handover`].
-    Handover = 4, Some(Side::Client), false;
-    /// [`Frame::Abort`].
-    Abort = 5, Some(Side::Client), false;
-    /// [`Frame::Settle`].
-    Settle = 6, Some(Side::Client), false;
-    /// [`Frame::Put`].
-    Put = 16, Some(Side::Client), true;
-    /// [`Frame::Zero`].
-    Zero = 17, Some(Side::Client), true;
-    /// [`Frame::Opened`].
-    Opened = 33, Some(Side::Server), false;
-    /// [`Frame::Fingerprints`].
-    Fingerprints = 34, Some(Side::Server), false;
-    /// [`Frame::Committed`].
-    Committed = 36, Some(Side::Server), false;
-    /// [`Frame::HandedOver`].
-    HandedOver = 37, Some(Side::Server), false;
-    /// [`Frame::Failed`].
-    Failed = 38, Some(Side::Server), true;
-    /// [`Frame::Ack`].
-    Ack = 48, Some(Side::Server), true;
-    /// [`Frame::Nack`].
-    Nack = 49, Some(Side::Server), true;
-    /// [`Frame::Ping`].
-    Ping = 64, None, true;
-    /// [`Frame::Pong`].
-    Pong = 65, None, true;
-}
-
-impl Kind {
-    /// Whether `side` may send it on this stream.
-    #[must_use]
-    pub fn belongs(self, side: Side, stream: u8) -> bool {
-        let (sender, everywhere) = self.place();
-        sender.is_none_or(|sender| sender == side) && (everywhere || stream == 0)
-    }
-}
 
 /// One message. `WIRE.md` says who sends it when.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod error;
 mod fields;
 mod frame;
 mod greeting;
+mod kind;
 mod name;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,9 @@ pub use codes::{Failure, Fault};
 pub use control::{Held, MAX_CHUNK, MAX_CHUNK_BLOCKS, MAX_SLOTS, Open, Slot, What};
 pub use decoder::Decoder;
 pub use error::{Malformed, WireError};
-pub use frame::{FRAME_OVERHEAD, Frame, Kind, MAX_BODY, Side};
+pub use frame::{FRAME_OVERHEAD, Frame};
 pub use greeting::{GREETING_LIMIT, Hello, MAX_STREAMS, Reply, Verdict, Version};
+pub use kind::{Kind, MAX_BODY, Side};
 pub use name::{Name, NameError};
 pub use text::Text;
 
