@@ -171,6 +171,11 @@ fn options_that_make_no_sense_are_refused_with_an_example() {
 }
 
 #[test]
+fn nothing_can_be_foretold_of_a_guest_that_is_not_watched() {
+    run(["migrate", "--qmp", "x", "--dry-run", "--watch", "0s"]).expect_failure(&["must be watched", "--watch"]);
+}
+
+#[test]
 fn a_synthetic_guest_of_a_size_that_makes_no_sense_is_refused() {
     let dir = scratch();
     let file = dir.path().join("tiny.trace");

@@ -40,7 +40,7 @@ pub(crate) struct Migrate {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Watch the guest for so long first, to foretell its migration; 0s does not
-    #[arg(long, default_value = "1s", value_parser = units::span)]
+    #[arg(long, default_value = "1s", value_parser = units::duration)]
     pub(crate) watch: Duration,
     /// Pause the guest when the rest can be sent in this time
     #[arg(long, default_value = "300ms", value_parser = units::span)]
