@@ -44,7 +44,7 @@ fn write_all(text: &mut String, all: &[Series]) -> std::fmt::Result {
          byte from the old QEMU and the first from the new one, *total* the time from the command to that first byte. *Silence \
          before* is the longest silence while the move was under way and the guest still ran at the source; *unmoved* is the \
          longest silence in the three seconds before the move. *Told* is the downtime that the mover itself reports. Both sides aim \
-         at 300 ms. None encrypts. pagesieve watches the guest for a second before it begins, which counts."
+         at 300 ms. None encrypts. pagesieve runs with `--watch 0s`; otherwise it watches the guest for a second before it begins."
     )?;
     all.iter().try_for_each(|series| write_series(text, series))
 }

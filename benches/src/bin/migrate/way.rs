@@ -76,7 +76,8 @@ impl Mover<'_> {
         server.await_line("listening on", Duration::from_secs(20))?;
         let mut command = Command::new(self.pagesieve);
         command.args(["migrate", "--json", "--force", "--to", &format!("127.0.0.1:{PORT}/g"), "--qmp"]).arg(&source.socket);
-        command.args(["--downtime-limit", &format!("{DOWNTIME_MS}ms")]);
+        // QEMU makes no forecast either.
+        command.args(["--watch", "0s", "--downtime-limit", &format!("{DOWNTIME_MS}ms")]);
         if let Some(limit) = self.limit {
             command.args(["--bandwidth-limit", &format!("{}kbit", limit * 8 / 1000)]);
         }
