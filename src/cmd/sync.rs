@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::Nanos;
-use pagesieve_live::sync::{Machine, Replica, SyncConfig, SyncListener, SyncStats};
+use pagesieve_live::sync::{Leases, Machine, Replica, SyncConfig, SyncListener, SyncStats};
 use pagesieve_live::transport::Address;
 use pagesieve_live::wire::Name;
 
@@ -30,6 +30,9 @@ pub(crate) fn run(options: &Sync) -> anyhow::Result<()> {
         let done = pass(options, &mut replica, there.as_ref(), tracked.as_ref())?;
         return if options.json { output::json(&done) } else { output::line(text(options, &done)) };
     };
+    let (take, holds, give_back) =
+        (pagesieve_recorder::take_lease, pagesieve_recorder::holds_lease, pagesieve_recorder::give_lease_back);
+    replica.trust_destination(Leases { take, holds, give_back });
     let stop = stop_on_signal()?;
     let mut due = Instant::now();
     for number in 1.. {

@@ -64,6 +64,10 @@ impl InPlace {
         Ok(Self { file, device, old_len, len, journal, rolled_back, waiting: Vec::new(), waiting_bytes: 0 })
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn rolled_back(&self) -> bool {
         self.rolled_back
     }

@@ -8,6 +8,7 @@ mod baseline;
 mod error;
 mod extent;
 mod filter;
+mod held;
 mod in_place;
 mod journal;
 mod machine;
@@ -30,6 +31,7 @@ use crate::transport::Session;
 use crate::wire::Name;
 pub use error::SyncError;
 pub use filter::Filter;
+pub use held::Leases;
 pub use machine::Machine;
 pub(crate) use place::Place;
 pub use replica::Replica;
@@ -94,7 +96,7 @@ pub struct SyncStats {
     pub filter: FilterStats,
     /// Why the filter had no events or could prove nothing in this pass, if that is so.
     pub filter_reason: Option<String>,
-    /// What was known of the destination at the start: `empty` or `fingerprints`.
+    /// What was known of the destination at the start: `empty`, `fingerprints`, or `kept` if it is as the last pass left it.
     pub baseline: &'static str,
     /// Passes of this replica, this one included.
     pub pass: u64,

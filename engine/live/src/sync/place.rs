@@ -43,6 +43,14 @@ impl Place {
         Ok(Self { path: path.to_owned(), len, way, answers: VecDeque::new() })
     }
 
+    /// What is written: the destination itself, or the file that will take its name.
+    pub(super) fn file(&self) -> &File {
+        match &self.way {
+            Way::Replace(replace) => replace.file(),
+            Way::InPlace(in_place) => in_place.file(),
+        }
+    }
+
     /// True if it certainly holds zeros only.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.way {

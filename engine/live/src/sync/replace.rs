@@ -67,6 +67,10 @@ impl Replace {
         })
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.part
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.old.is_none() && !self.found
     }

@@ -1,10 +1,11 @@
 //! A destination that is brought up to date again and again, by passes over its source.
 //!
 //! Between two passes the engine keeps what it knows. A block is skipped unread if the filter proves that it was not written since,
-//! and the destination still holds what it acknowledged: it says so by its fingerprints at the start of each pass. Whatever is not
-//! certain is read and compared.
+//! and the destination still holds what it acknowledged: it says so by its fingerprints at the start of each pass, unless it is
+//! [proven](super::held) that nobody has touched it. Whatever is not certain is read and compared.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use pagesieve_core::summary::{FilterStats, Schema, share};
 use pagesieve_core::{Baseline, BlockSummary, Kept, Migration, Outcome, Report};
 
 use super::filter::Filter;
+use super::held::{Held, Leases};
 use super::machine::Machine;
 use super::origin::{Origin, Turned};
 use super::source::Source;
@@ -29,6 +31,10 @@ pub struct Replica {
     config: SyncConfig,
     /// The engine after a pass that is complete.
     known: Option<Migration>,
+    /// How to be certain that nobody else has the destination open.
+    leases: Option<Leases>,
+    /// The destination as the last pass left it.
+    held: Option<Held>,
     passes: u64,
     clock: TokioClock,
 }
@@ -56,7 +62,12 @@ impl Replica {
     }
 
     fn new(origin: Origin, config: &SyncConfig) -> Self {
-        Self { origin, config: config.clone(), known: None, passes: 0, clock: TokioClock::start() }
+        Self { origin, config: config.clone(), known: None, leases: None, held: None, passes: 0, clock: TokioClock::start() }
+    }
+
+    /// From the second pass on, the destination is not read where it is proven that nobody has written into it.
+    pub fn trust_destination(&mut self, leases: Leases) {
+        self.leases = Some(leases);
     }
 
     /// Makes a file or device hold what the source holds. From the second pass on a file is changed in place, with a journal: to
@@ -69,15 +80,20 @@ impl Replica {
         let destination = place::resolve(destination, self.origin.file())?;
         let config = SyncConfig { in_place: self.config.in_place || self.passes > 1, ..self.config.clone() };
         let mut place = Place::open(&destination, self.origin.len(), &config)?;
+        let kept = self.is_kept(place.file());
         let empty = place.is_empty();
         let mut engine = self.engine(empty)?;
-        if !empty {
+        engine.kept = kept && engine.again && !empty && !place.rolled_back();
+        if !empty && !engine.kept {
             let held = place.baseline(engine.migration.blocks(), config.hash_workers.max(1))?;
             engine.tell(&held);
         }
         let (resumed, rolled_back) = (place.resumed(), place.rolled_back());
         let stats = self.turn(&mut engine, &mut place, listener).await?;
         place.finish()?;
+        if let Some(leases) = self.leases {
+            self.held = Held::after_pass(place.file(), leases).await;
+        }
         let source = self.origin.file().filter(|_| config.verify);
         let digest = source.map(|source| place.verify(source)).transpose()?;
         self.known = Some(engine.migration);
@@ -115,6 +131,12 @@ impl Replica {
         Ok(SyncStats { bytes_wire: Some(wire), digest: digest.map(place::hex), seconds: began.elapsed().as_secs_f64(), ..stats })
     }
 
+    /// Takes the lease of the destination for this pass. True if it certainly is as the last pass left it.
+    fn is_kept(&mut self, destination: &File) -> bool {
+        let leased = self.leases.is_some_and(|leases| (leases.take)(destination).is_ok());
+        self.held.take().is_some_and(|held| leased && held.is_unchanged(destination))
+    }
+
     fn begin(&mut self) -> Result<Instant, SyncError> {
         self.passes += 1;
         self.origin.begin()?;
@@ -128,7 +150,7 @@ impl Replica {
             let kept = if empty { Kept::Nothing { empty } } else { Kept::Everything };
             if migration.again(self.clock.now(), kept) {
                 let before = migration.report(Outcome::Aborted);
-                return Ok(Engine { migration, before, again: true, empty });
+                return Ok(Engine { migration, before, again: true, empty, kept: false });
             }
         }
         let baseline = if empty { Baseline::Empty } else { Baseline::Fingerprints };
@@ -136,7 +158,7 @@ impl Replica {
         let mut migration = Migration::new(config, slots, baseline).map_err(SyncError::Config)?;
         self.origin.introduce(&mut migration);
         let before = migration.report(Outcome::Aborted);
-        Ok(Engine { migration, before, again: false, empty })
+        Ok(Engine { migration, before, again: false, empty, kept: false })
     }
 
     async fn turn(
@@ -169,7 +191,11 @@ impl Replica {
             },
             filter_reason: turned.doubt,
             paused_seconds: turned.paused,
-            baseline: if engine.empty { "empty" } else { "fingerprints" },
+            baseline: match (engine.empty, engine.kept) {
+                (true, _) => "empty",
+                (_, true) => "kept",
+                _ => "fingerprints",
+            },
             blocks_resumed: 0,
             rolled_back: false,
             digest: None,
@@ -187,6 +213,8 @@ struct Engine {
     again: bool,
     /// The destination holds zeros only.
     empty: bool,
+    /// It holds what the last pass left in it.
+    kept: bool,
 }
 
 impl Engine {
