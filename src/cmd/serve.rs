@@ -47,7 +47,7 @@ async fn attend(session: Session, peer: String, takes: Arc<Takes>) -> anyhow::Re
             bail!("start the guest {name} of {peer}: {why}; look at its QEMU here, and let it go on in one place only")
         }
         Ok(Ended::NotStarted { name }) => bail!(
-            "start the guest {name} of {peer}: nobody asked for it in the end, so it belongs to its source; end the QEMU here, and start it anew with -incoming defer for the next try"
+            "start the guest {name} of {peer}: it was called off or refused, so it belongs to its source; end the QEMU here, and start it anew with -incoming defer for the next try"
         ),
         Ok(Ended::Left) => {
             output::note(format_args!("{peer} left before its file was complete; what arrived is kept for its next try"));
