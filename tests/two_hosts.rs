@@ -88,7 +88,7 @@ fn end(mut moving: Background) -> (Option<i32>, Value, String) {
 fn a_light_guest_moves_over_a_far_and_lossy_link() {
     let Some(bench) = bench("a_light_guest_moves_over_a_far_and_lossy_link", "light") else { return };
     let before = bench.pair.source.self_check();
-    let (code, story, errors) = end(bench.start(&["--streams", "8", "--verify"]));
+    let (code, story, errors) = end(bench.start(&["--streams", "8", "--verify", "--downtime-limit", "2s"]));
     assert_eq!(code, Some(0), "{errors}");
     assert_eq!((at(&story, "moved"), at(&story, "converged")), (&true.into(), &true.into()));
     eprintln!(

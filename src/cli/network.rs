@@ -52,8 +52,8 @@ pub(crate) struct Serve {
     /// Take a guest of this name into the QEMU that waits behind this monitor. May be repeated
     #[arg(long = "guest", value_name = "NAME=SOCKET", value_parser = units::named_path)]
     pub(crate) guests: Vec<(String, PathBuf)>,
-    /// End after the first session
-    #[arg(long)]
+    /// End after the first session. Not with guests: a source whose connection broke asks on another one whether its guest runs
+    #[arg(long, conflicts_with = "guests")]
     pub(crate) once: bool,
 }
 
