@@ -12,6 +12,9 @@ use support::wait_long;
 fn moves(class: &str, disk: &str) {
     let mut pair = Pair::start(class, disk, &[]);
     wait_long("the self-check to begin", || pair.source.self_check() > 2);
+    // As if it had come here by a migration of QEMU's own that used more connections.
+    let used = serde_json::json!({ "capabilities": [{ "capability": "multifd", "state": true }] });
+    pair.source.execute("migrate-set-capabilities", used);
     move_guest(&mut pair, class, Trial::Nothing);
 }
 

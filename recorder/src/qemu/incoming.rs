@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::capabilities::{self, IGNORE_SHARED, LATE_DISKS};
 use super::error::StateError;
 use super::memory;
-use super::migration::{DESCRIPTOR, DeviceState, IGNORE_SHARED, LATE_DISKS, POLL, is_waiting, set_capabilities};
+use super::migration::{DESCRIPTOR, DeviceState, POLL, is_waiting};
 use super::qmp::{Qmp, QmpError};
 use super::ram_layout::RamLayout;
 use crate::live::DestinationRam;
@@ -80,7 +81,7 @@ impl Incoming {
     /// QEMU ends if it cannot load a state; then the guest is to go on at the source.
     pub fn load(&mut self, state: &DeviceState, time: Duration) -> Result<(), StateError> {
         // If this QEMU took the locks of shared disks now, the guest could not go on at the source when something fails later.
-        set_capabilities(&mut self.qmp, &[IGNORE_SHARED, LATE_DISKS])?;
+        capabilities::set(&mut self.qmp, &[IGNORE_SHARED, LATE_DISKS])?;
         let (mut ours, theirs) = UnixStream::pair()?;
         ours.set_write_timeout(Some(time))?;
         self.qmp.give(DESCRIPTOR, theirs.as_fd())?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::capabilities::{self, IGNORE_SHARED};
 use super::error::StateError;
 use super::qmp::{Qmp, QmpError};
 use super::ram_layout::RamLayout;
@@ -62,7 +63,7 @@ pub(super) fn take(qmp: &mut Qmp, limits: &StateLimits) -> Result<DeviceState, S
     }
     RamLayout::ask(qmp)?;
     refuse_devices(&qmp.human("info qtree")?)?;
-    set_capabilities(qmp, &[IGNORE_SHARED])?;
+    capabilities::set(qmp, &[IGNORE_SHARED])?;
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(limits.time))?;
     qmp.give(DESCRIPTOR, theirs.as_fd())?;
@@ -86,17 +87,6 @@ pub(super) fn take(qmp: &mut Qmp, limits: &StateLimits) -> Result<DeviceState, S
         (Err(error), _) | (Ok(()), Err(error)) => Err(error),
         (Ok(()), Ok(bytes)) => Ok(DeviceState(bytes)),
     }
-}
-
-/// The capability that leaves shared RAM out.
-pub(super) const IGNORE_SHARED: &str = "x-ignore-shared";
-/// The capability of a destination that leaves the disks to the source until `cont`.
-pub(super) const LATE_DISKS: &str = "late-block-activate";
-
-/// Sets capabilities.
-pub(super) fn set_capabilities(qmp: &mut Qmp, names: &[&str]) -> Result<(), QmpError> {
-    let capabilities: Vec<_> = names.iter().map(|name| json!({ "capability": name, "state": true })).collect();
-    qmp.execute("migrate-set-capabilities", json!({ "capabilities": capabilities })).map(drop)
 }
 
 fn read_at_most(stream: UnixStream, most: u64) -> Result<Vec<u8>, StateError> {

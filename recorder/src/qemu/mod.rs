@@ -4,6 +4,7 @@
 //! counts, not QEMU's own memory. And it can be stopped from within: `stop` over QMP halts the virtual CPUs *and waits for the
 //! disk I/O in flight*, which no stop of the process's threads can do.
 
+mod capabilities;
 mod error;
 mod find;
 mod guard;
