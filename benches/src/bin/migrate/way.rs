@@ -62,10 +62,34 @@ pub(crate) struct Mover<'a> {
 impl Mover<'_> {
     /// Moves the guest; `None` if that takes too long, and then it goes on at the source.
     pub(crate) fn move_guest(&self, way: Way, source: &mut Vm, destination: &mut Vm) -> anyhow::Result<Option<Moved>> {
+        self.prepare(way, [&mut *source, &mut *destination])?;
         match way {
             Way::Ours => self.ours(source, destination).map(Some),
-            Way::Plain | Way::Xbzrle | Way::MultifdZstd => self.qemu(way, source, destination),
+            Way::Plain | Way::Xbzrle | Way::MultifdZstd => self.qemu(source, destination),
         }
+    }
+
+    /// A QEMU keeps what was set for the move before.
+    fn prepare(&self, way: Way, sides: [&mut Vm; 2]) -> anyhow::Result<()> {
+        let flag = |name: &str, state: bool| json!({ "capability": name, "state": state });
+        let capabilities = json!({ "capabilities": [
+            // pagesieve sets this by itself.
+            flag("x-ignore-shared", false),
+            flag("xbzrle", way == Way::Xbzrle),
+            flag("multifd", way == Way::MultifdZstd),
+        ] });
+        let compression = if way == Way::MultifdZstd { "zstd" } else { "none" };
+        let parameters = json!({
+            "max-bandwidth": self.limit.unwrap_or(UNLIMITED),
+            "downtime-limit": DOWNTIME_MS,
+            "multifd-channels": 2,
+            "multifd-compression": compression,
+        });
+        for side in sides {
+            side.qmp.execute("migrate-set-capabilities", capabilities.clone())?;
+            side.qmp.execute("migrate-set-parameters", parameters.clone())?;
+        }
+        Ok(())
     }
 
     pub(crate) fn ours(&self, source: &Vm, destination: &Vm) -> anyhow::Result<Moved> {
@@ -89,25 +113,7 @@ impl Mover<'_> {
         Ok(Moved { began, downtime_ms: downtime * 1000.0, report })
     }
 
-    fn qemu(&self, way: Way, source: &mut Vm, destination: &mut Vm) -> anyhow::Result<Option<Moved>> {
-        let flag = |name: &str, state: bool| json!({ "capability": name, "state": state });
-        let capabilities = json!({ "capabilities": [
-            // A source may have been used by pagesieve, which has set this.
-            flag("x-ignore-shared", false),
-            flag("xbzrle", way == Way::Xbzrle),
-            flag("multifd", way == Way::MultifdZstd),
-        ] });
-        let compression = if way == Way::MultifdZstd { "zstd" } else { "none" };
-        let parameters = json!({
-            "max-bandwidth": self.limit.unwrap_or(UNLIMITED),
-            "downtime-limit": DOWNTIME_MS,
-            "multifd-channels": 2,
-            "multifd-compression": compression,
-        });
-        for side in [&mut *source, &mut *destination] {
-            side.qmp.execute("migrate-set-capabilities", capabilities.clone())?;
-            side.qmp.execute("migrate-set-parameters", parameters.clone())?;
-        }
+    fn qemu(&self, source: &mut Vm, destination: &mut Vm) -> anyhow::Result<Option<Moved>> {
         let uri = json!({ "uri": format!("tcp:127.0.0.1:{PORT}") });
         destination.qmp.execute("migrate-incoming", uri.clone())?;
         let began = Instant::now();
