@@ -94,7 +94,7 @@ impl Mover<'_> {
 
     pub(crate) fn ours(&self, source: &Vm, destination: &Vm) -> anyhow::Result<Moved> {
         let mut command = Command::new(self.pagesieve);
-        command.args(["serve", "--listen", &format!("127.0.0.1:{PORT}"), "--once", "--dir"]).arg(self.folder);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{PORT}"), "--dir"]).arg(self.folder);
         command.arg("--guest").arg(format!("g={}", destination.socket.display()));
         let mut server = Lines::spawn(&mut command)?;
         server.await_line("listening on", Duration::from_secs(20))?;
