@@ -45,39 +45,39 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// [`Frame::Open`].
+    /// [`Frame::Open`](super::Frame::Open).
     Open = 1, Some(Side::Client), false;
-    /// [`Frame::Commit`].
+    /// [`Frame::Commit`](super::Frame::Commit).
     Commit = 2, Some(Side::Client), false;
-    /// [`Frame::DeviceState`].
+    /// [`Frame::DeviceState`](super::Frame::DeviceState).
     DeviceState = 3, Some(Side::Client), false;
-    /// [`Frame::Handover`].
+    /// [`Frame::Handover`](super::Frame::Handover).
     Handover = 4, Some(Side::Client), false;
-    /// [`Frame::Abort`].
+    /// [`Frame::Abort`](super::Frame::Abort).
     Abort = 5, Some(Side::Client), false;
-    /// [`Frame::Settle`].
+    /// [`Frame::Settle`](super::Frame::Settle).
     Settle = 6, Some(Side::Client), false;
-    /// [`Frame::Put`].
+    /// [`Frame::Put`](super::Frame::Put).
     Put = 16, Some(Side::Client), true;
-    /// [`Frame::Zero`].
+    /// [`Frame::Zero`](super::Frame::Zero).
     Zero = 17, Some(Side::Client), true;
-    /// [`Frame::Opened`].
+    /// [`Frame::Opened`](super::Frame::Opened).
     Opened = 33, Some(Side::Server), false;
-    /// [`Frame::Fingerprints`].
+    /// [`Frame::Fingerprints`](super::Frame::Fingerprints).
     Fingerprints = 34, Some(Side::Server), false;
-    /// [`Frame::Committed`].
+    /// [`Frame::Committed`](super::Frame::Committed).
     Committed = 36, Some(Side::Server), false;
-    /// [`Frame::HandedOver`].
+    /// [`Frame::HandedOver`](super::Frame::HandedOver).
     HandedOver = 37, Some(Side::Server), false;
-    /// [`Frame::Failed`].
+    /// [`Frame::Failed`](super::Frame::Failed).
     Failed = 38, Some(Side::Server), true;
-    /// [`Frame::Ack`].
+    /// [`Frame::Ack`](super::Frame::Ack).
     Ack = 48, Some(Side::Server), true;
-    /// [`Frame::Nack`].
+    /// [`Frame::Nack`](super::Frame::Nack).
     Nack = 49, Some(Side::Server), true;
-    /// [`Frame::Ping`].
+    /// [`Frame::Ping`](super::Frame::Ping).
     Ping = 64, None, true;
-    /// [`Frame::Pong`].
+    /// [`Frame::Pong`](super::Frame::Pong).
     Pong = 65, None, true;
 }
 
