@@ -63,7 +63,7 @@ pub(crate) struct Migrate {
     /// Most bytes per second, such as 100Mbit
     #[arg(long, value_name = "RATE", value_parser = units::bandwidth)]
     pub(crate) bandwidth_limit: Option<u64>,
-    /// Memory for what was sent, to send only the differences when a block is sent again; 0 sends whole blocks
+    /// Memory for what was sent, to send only the differences when a page is sent again; 0 sends whole pages
     #[arg(long, default_value = "64MiB", value_name = "SIZE", value_parser = units::bytes)]
     pub(crate) delta_cache: u64,
     /// Compare digests of all memory before the guest runs there; it stands still meanwhile

@@ -25,11 +25,13 @@ use tokio::sync::watch;
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: u64 = 512;
-/// The block that the guest writes in every epoch.
+/// The block whose pages the guest writes in every epoch.
 const HOT: Range<u64> = 64..80;
+/// A page that it writes in every epoch, the only one in its block.
+const LONELY: u64 = 130;
 const STATE: &[u8] = b"the devices";
 
-/// A guest that writes a few bytes into each page of [`HOT`] in every epoch.
+/// A guest that writes a few bytes into each page of [`HOT`] and into [`LONELY`] in every epoch.
 #[derive(Clone)]
 struct Source(Rc<RefCell<State>>);
 
@@ -63,11 +65,14 @@ impl DirtyLog for Source {
 
     fn close(&mut self, _: Epoch) -> Result<ClosedEpoch, Infallible> {
         let mut state = self.0.borrow_mut();
-        let log = if state.paused { PageBitmap::new(PAGES) } else { bitmap(HOT) };
+        let mut log = PageBitmap::new(PAGES);
         if !state.paused {
             state.epochs += 1;
             let epochs = state.epochs;
-            HOT.for_each(|page| state.memory[page as usize * PAGE + 100..][..3].fill(epochs));
+            for page in HOT.chain([LONELY]) {
+                state.memory[page as usize * PAGE + 100..][..3].fill(epochs);
+                log.insert(Gfn(page));
+            }
         }
         Ok(ClosedEpoch { log, coverage: Coverage::Complete, populated: None, slots: None })
     }
@@ -205,7 +210,7 @@ impl Heard {
         assert_eq!(sum(|round| round.blocks_sent), done.report.blocks.sent);
         assert_eq!(sum(|round| round.bytes_sent), done.report.bytes_sent);
         for round in &self.rounds {
-            assert_eq!(round.left, if round.paused { 0 } else { HOT_PAGES * PAGE_SIZE }, "{round:?}");
+            assert_eq!(round.left, if round.paused { 0 } else { 2 * BLOCK_PAGES * PAGE_SIZE }, "{round:?}");
         }
         // Before the first round no bandwidth is known, after it one is.
         let known: Vec<_> = self.forecasts.iter().map(|forecast| forecast.link.bandwidth.is_some()).collect();
@@ -282,24 +287,28 @@ async fn run(
     (done, server.await.unwrap().unwrap_or(Ended::Left))
 }
 
-/// Pages of the hot block.
-const HOT_PAGES: u64 = HOT.end - HOT.start;
+/// Pages of each of the two blocks that are written.
+const BLOCK_PAGES: u64 = HOT.end - HOT.start;
 
 #[test]
 fn what_is_sent_again_travels_as_differences() {
     let without = moved(4, 0, 0);
     let with = moved(4, 64 << 20, 0);
     assert_eq!((without.report.rounds, with.report.rounds), (5, 5), "four, and the one after the pause");
-    assert_eq!((without.traffic.forms.xbzrle, with.traffic.forms.xbzrle), (0, 4 * HOT_PAGES));
-    assert!(with.traffic.sent < without.traffic.sent - 3 * HOT_PAGES * PAGE_SIZE, "{:?} {:?}", with.traffic, without.traffic);
+    assert_eq!((without.traffic.forms.xbzrle, with.traffic.forms.xbzrle), (0, 4 * (BLOCK_PAGES + 1)));
+    assert!(with.traffic.sent < without.traffic.sent - 3 * BLOCK_PAGES * PAGE_SIZE, "{:?} {:?}", with.traffic, without.traffic);
     assert!(with.traffic.sent > with.report.bytes_wire, "frames have more than blocks in them");
+    // With room or without: pages of a block that were not written are not sent again.
+    for moved in [with, without] {
+        assert_eq!(moved.traffic.forms.unchanged, 4 * (BLOCK_PAGES - 1), "{:?}", moved.traffic);
+    }
 }
 
 #[test]
 fn a_delta_to_what_is_not_there_is_sent_again_whole() {
     let done = moved(4, 64 << 20, 2);
     // The two that followed a spoiled one came out wrong, were refused, and went again without a base.
-    assert_eq!(done.traffic.forms.xbzrle, 4 * HOT_PAGES);
+    assert_eq!(done.traffic.forms.xbzrle, 4 * (BLOCK_PAGES + 1));
     assert_eq!(done.report.causes.retried, 2, "{:?}", done.report.causes);
 }
 

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::page::{Compress, Decompress, HEADER, PAGE, PageKind, encode_page};
+use super::page::{Compress, Decompress, HEADER, Old, PAGE, PageKind, encode_page};
 use super::xbzrle;
 
 /// How many pages of a block took which form.
@@ -68,13 +68,26 @@ pub fn encoded_limit(block_len: usize) -> usize {
 /// # Panics
 /// If the length of `new` is not a multiple of 4096, or `old` has another length.
 pub fn encode_block(new: &[u8], old: Option<&[u8]>, compressor: &mut dyn Compress, out: &mut Vec<u8>) -> PageCounts {
+    assert!(old.is_none_or(|old| old.len() == new.len()), "both versions of a block are of one length");
+    let old = |index: usize, _: &[u8]| old.map_or(Old::Unknown, |old| Old::Bytes(&old[index * PAGE..][..PAGE]));
+    encode_pages(new, old, compressor, out)
+}
+
+/// The same where of each page something else may be known: `old` is asked with the number of the page in the block and its new bytes.
+///
+/// # Panics
+/// If the length of `new` is not a multiple of 4096, or old bytes are not a page.
+pub fn encode_pages<'a>(
+    new: &[u8],
+    old: impl Fn(usize, &[u8]) -> Old<'a>,
+    compressor: &mut dyn Compress,
+    out: &mut Vec<u8>,
+) -> PageCounts {
     let (pages, rest) = new.as_chunks::<PAGE>();
     assert!(rest.is_empty(), "a block is whole pages, not {} bytes", new.len());
-    assert!(old.is_none_or(|old| old.len() == new.len()), "both versions of a block are of one length");
     let mut counts = PageCounts::default();
     for (index, page) in pages.iter().enumerate() {
-        let old = old.map(|old| &old[index * PAGE..][..PAGE]);
-        counts.count(encode_page(page, old, compressor, out));
+        counts.count(encode_page(page, old(index, page), compressor, out));
     }
     counts
 }

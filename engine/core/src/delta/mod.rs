@@ -11,7 +11,7 @@ mod fingerprint;
 #[cfg(test)]
 mod tests;
 
-pub use block::{BlockError, PageCounts, decode_block, encode_block, encoded_limit};
+pub use block::{BlockError, PageCounts, decode_block, encode_block, encode_pages, encoded_limit};
 pub use fingerprint::fingerprint;
-pub use page::{Compress, Decompress, NoCompression, PageKind};
+pub use page::{Compress, Decompress, NoCompression, Old, PageKind};
 pub use zero::is_zero;

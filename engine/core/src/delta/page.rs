@@ -104,14 +104,29 @@ impl PageKind {
     }
 }
 
-/// Appends a page in its smallest form; `old` is what the destination holds, if that is known.
+/// What is known of the version of a page that the destination holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Old<'a> {
+    /// Nothing: the page must not build on it.
+    Unknown,
+    /// It is the one that is sent.
+    Same,
+    /// Its bytes.
+    Bytes(&'a [u8]),
+}
+
+/// Appends a page in its smallest form.
 ///
 /// Of forms of one length the one that is cheapest to decode: unchanged, zero, raw, xbzrle, zstd.
-pub(super) fn encode_page(new: &[u8], old: Option<&[u8]>, compressor: &mut dyn Compress, out: &mut Vec<u8>) -> PageKind {
-    if old == Some(new) {
-        out.extend_from_slice(&PageKind::Unchanged.header(0));
-        return PageKind::Unchanged;
-    }
+pub(super) fn encode_page(new: &[u8], old: Old<'_>, compressor: &mut dyn Compress, out: &mut Vec<u8>) -> PageKind {
+    let old = match old {
+        Old::Unknown => None,
+        Old::Bytes(old) if old != new => Some(old),
+        Old::Same | Old::Bytes(_) => {
+            out.extend_from_slice(&PageKind::Unchanged.header(0));
+            return PageKind::Unchanged;
+        }
+    };
     if is_zero(new) {
         out.extend_from_slice(&PageKind::Zero.header(0));
         return PageKind::Zero;

@@ -171,7 +171,7 @@ where
     let began = Instant::now();
     listener.phase(Phase::Opening);
     let way = (session.route.clone(), session.token);
-    let mut remote = Remote::start(session, config.delta_room);
+    let mut remote = Remote::start(session, Some(config.delta_room));
     let mut migration = Migration::new(engine_config(config, parts.first_epoch), parts.slots.clone(), Baseline::Fingerprints)
         .map_err(MigrateError::Config)?;
     migration.handle_populated(Nanos(0), Epoch(parts.first_epoch.0 - 1), &parts.populated);

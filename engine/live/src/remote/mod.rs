@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::destination::{Answer, Destination, Outgoing};
 use crate::transport::Session;
 use crate::wire::{Frame, Held, MAX_BLOCK_PAGES, Open, Span, Text};
-use bases::{Bases, Bytes};
+use bases::{Bases, Bytes, Hashes};
 use stream::Job;
 
 /// Blocks that wait for a stream's task. More would only be memory: the task encodes one at a time.
@@ -39,6 +39,8 @@ struct OnWay {
     first: u64,
     /// What the destination holds once it has acknowledged it; `None` for zeros.
     bytes: Option<Bytes>,
+    /// The hashes of its pages, once it is encoded.
+    hashes: Option<Hashes>,
     /// Its bytes on the wire.
     wire: u64,
 }
@@ -63,10 +65,10 @@ pub struct Traffic {
 
 impl Shared {
     /// A block was encoded.
-    fn encoded(&mut self, sequence: u64, wire: u64, forms: PageCounts) {
+    fn encoded(&mut self, sequence: u64, wire: u64, forms: PageCounts, hashes: Hashes) {
         self.traffic.forms += forms;
         if let Some(on_way) = self.on_way.get_mut(&sequence) {
-            on_way.wire = wire;
+            (on_way.wire, on_way.hashes) = (wire, Some(hashes));
         }
     }
 }
@@ -79,8 +81,8 @@ pub(crate) struct Remote {
     jobs: Vec<mpsc::Sender<Job>>,
     answers: mpsc::UnboundedReceiver<Result<Frame, Text>>,
     common: Common,
-    /// What deltas are built on.
-    bases: Bases,
+    /// What deltas are built on; `None` if the destination has nothing to build on.
+    bases: Option<Bases>,
     /// Answers to blocks that nobody has fetched yet.
     ready: VecDeque<Answer<RemoteError>>,
     /// Why the session is over, if it is.
@@ -91,8 +93,8 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// Starts the tasks of a session. Up to `room` bytes are kept of what was sent, for deltas. A destination that holds a file has
-    /// nothing to build on: `room` is 0 then.
-    pub(crate) fn start(session: Session, room: u64) -> Self {
+    /// nothing to build on: `room` is `None` then.
+    pub(crate) fn start(session: Session, room: Option<u64>) -> Self {
         let (to_us, answers) = mpsc::unbounded_channel();
         let common = Common::default();
         let mut tasks = JoinSet::new();
@@ -107,7 +109,7 @@ impl Remote {
             jobs: jobs.collect(),
             answers,
             common,
-            bases: Bases::new(room),
+            bases: room.map(Bases::new),
             ready: VecDeque::new(),
             broken: None,
             next: 0,
@@ -186,9 +188,10 @@ impl Remote {
 
     fn answered(&mut self, sequence: u64, error: Option<RemoteError>) {
         // An answer to what was never asked is of no meaning.
-        let Some(OnWay { block, first, bytes, wire }) = lock(&self.common).on_way.remove(&sequence) else { return };
-        if let (Some(bytes), None) = (bytes, &error) {
-            self.bases.keep(first, bytes);
+        let Some(on_way) = lock(&self.common).on_way.remove(&sequence) else { return };
+        let OnWay { block, first, bytes, hashes, wire } = on_way;
+        if let (Some(bases), Some(bytes), Some(hashes), None) = (&mut self.bases, bytes, hashes, &error) {
+            bases.keep(first, bytes, hashes);
         }
         self.ready.push_back(Answer { block, result: error.map_or(Ok(wire), Err) });
     }
@@ -202,7 +205,7 @@ impl Remote {
     async fn send(&mut self, block: BlockId, first: u64, bytes: Option<Bytes>, job: impl FnOnce(u64) -> Job) {
         let sequence = self.next;
         self.next += 1;
-        lock(&self.common).on_way.insert(sequence, OnWay { block, first, bytes, wire: 0 });
+        lock(&self.common).on_way.insert(sequence, OnWay { block, first, bytes, hashes: None, wire: 0 });
         let stream = sequence as usize % self.jobs.len();
         if self.broken.is_none() {
             // A task that is gone has told why, and that is read next.
@@ -258,14 +261,16 @@ impl Destination for &mut Remote {
 
     async fn put(&mut self, out: Outgoing<'_>) {
         let (span, bytes, fingerprint) = (span(&out.pages), Bytes::from(out.bytes), out.fingerprint);
-        let base = self.bases.take(span.first, bytes.len());
+        let known = self.bases.as_mut().map(|bases| bases.take(span.first, bytes.len())).unwrap_or_default();
         let ours = bytes.clone();
-        self.send(out.block, span.first, Some(ours), |sequence| Job::Put { sequence, span, bytes, base, fingerprint }).await;
+        self.send(out.block, span.first, Some(ours), |sequence| Job::Put { sequence, span, bytes, known, fingerprint }).await;
     }
 
     async fn zero(&mut self, block: BlockId, pages: Range<u64>) {
         let span = span(&pages);
-        self.bases.forget(span.first);
+        if let Some(bases) = &mut self.bases {
+            bases.forget(span.first);
+        }
         self.send(block, span.first, None, |sequence| Job::Frame(Frame::Zero { sequence, span })).await;
     }
 

@@ -4,7 +4,7 @@ use pagesieve_core::{Fingerprint, delta};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 
-use super::bases::Bytes;
+use super::bases::{Bytes, Known, hashes};
 use super::{Common, lock};
 use crate::transport::{FrameReader, FrameWriter, KEEP_ALIVE};
 use crate::wire::{Frame, Put, Span, Text};
@@ -12,8 +12,8 @@ use crate::zstd::Zstd;
 
 /// What a stream is to send.
 pub(super) enum Job {
-    /// A block, as a delta to `base` if the destination holds that.
-    Put { sequence: u64, span: Span, bytes: Bytes, base: Option<Bytes>, fingerprint: Option<Fingerprint> },
+    /// A block, by what is known of the version that the destination holds.
+    Put { sequence: u64, span: Span, bytes: Bytes, known: Known, fingerprint: Option<Fingerprint> },
     /// Anything else.
     Frame(Frame),
 }
@@ -59,12 +59,13 @@ pub(super) async fn write(
         let frame = match job {
             None => break,
             Some(Job::Frame(frame)) => frame,
-            Some(Job::Put { sequence, span, bytes, base, fingerprint }) => {
-                let mut encoded = Vec::new();
-                let forms = delta::encode_block(&bytes, base.as_deref(), &mut codec, &mut encoded);
-                lock(&common).encoded(sequence, encoded.len() as u64, forms);
+            Some(Job::Put { sequence, span, bytes, known, fingerprint }) => {
+                let (mut encoded, hashes) = (Vec::new(), hashes(&bytes));
+                let old = |index: usize, _: &[u8]| known.old(index, hashes[index]);
+                let forms = delta::encode_pages(&bytes, old, &mut codec, &mut encoded);
+                lock(&common).encoded(sequence, encoded.len() as u64, forms, hashes.clone());
                 let fingerprint = fingerprint.unwrap_or_else(|| delta::fingerprint(&bytes));
-                Frame::Put(Put { sequence, span, fingerprint, based: base.is_some(), encoded })
+                Frame::Put(Put { sequence, span, fingerprint, based: known.is_some(), encoded })
             }
         };
         let before = writer.sent();

@@ -112,7 +112,7 @@ impl Replica {
     ) -> Result<SyncStats, SyncError> {
         let began = self.begin()?;
         let block_size = remote::block_size(self.config.block_size).ok_or(SyncError::BlockSize)?;
-        let mut remote = Remote::start(session, 0);
+        let mut remote = Remote::start(session, None);
         let what = What::File { bytes: self.origin.len() };
         let open = Open { name, what, block_size };
         let held = remote.open(open).await.map_err(SyncError::Remote)?;
