@@ -31,9 +31,7 @@ impl Tracked {
 
     /// Why it is not tracked as well as it could be.
     pub(super) fn fallbacks(&self) -> Vec<String> {
-        let log = self.0.borrow();
-        let status = log.status();
-        [&status.ebpf_fallback, &status.writes_fallback].into_iter().flatten().cloned().collect()
+        self.0.borrow().status().fallbacks().cloned().collect()
     }
 
     /// Takes in what the kernel has reported.

@@ -92,7 +92,6 @@ impl Machine for LiveMemory {
     }
 
     fn fallback(&self) -> Option<String> {
-        let status = self.target.status();
-        status.ebpf_fallback.clone().or_else(|| status.writes_fallback.clone())
+        self.target.status().fallbacks().next().cloned()
     }
 }

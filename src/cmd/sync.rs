@@ -57,15 +57,11 @@ fn config(options: &Sync) -> SyncConfig {
         in_place: options.in_place,
         journal: options.journal.clone(),
         verify: options.verify,
-        downtime_limit: nanos(options.downtime_limit),
+        downtime_limit: Nanos::from(options.downtime_limit),
         force: options.force,
         attempts: options.attempts,
-        retry_delay: nanos(options.retry_delay),
+        retry_delay: Nanos::from(options.retry_delay),
     }
-}
-
-fn nanos(time: Duration) -> Nanos {
-    Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The source, and what tracks it if it is a file.

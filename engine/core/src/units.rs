@@ -31,6 +31,13 @@ pub struct Nanos(pub u64);
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
+impl From<core::time::Duration> for Nanos {
+    /// A time that does not fit is the longest one.
+    fn from(time: core::time::Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 impl Nanos {
     /// One second.
     pub const SECOND: Nanos = Nanos(1_000_000_000);

@@ -70,3 +70,10 @@ pub struct Status {
     /// The guest, in words; `None` if it is another process.
     pub guest: Option<String>,
 }
+
+impl Status {
+    /// Why it is not observed as well as it might be: events first, then writes.
+    pub fn fallbacks(&self) -> impl Iterator<Item = &String> {
+        [&self.ebpf_fallback, &self.writes_fallback].into_iter().flatten()
+    }
+}

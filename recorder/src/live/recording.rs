@@ -29,7 +29,7 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn create(to: &RecordTo, header: Header) -> Result<Self, WriteError> {
-        let epoch_length = Nanos(u64::try_from(to.epoch.as_nanos()).unwrap_or(u64::MAX));
+        let epoch_length = Nanos::from(to.epoch);
         let header = Header { class: to.class.clone(), epoch_length, ..header };
         let writer = Writer::create_with(&to.path, &header, CreateOptions { force: to.force })?;
         Ok(Self { writer: Some(writer), last: None, error: None })

@@ -75,7 +75,7 @@ fn open(options: &Migrate) -> anyhow::Result<LiveTarget> {
     let target = LiveTarget::open(&spec, &settings, None)?;
     if !options.json {
         // A document says it.
-        [&target.status().ebpf_fallback, &target.status().writes_fallback].into_iter().flatten().for_each(output::note);
+        target.status().fallbacks().for_each(output::note);
     }
     Ok(target)
 }
@@ -137,7 +137,7 @@ fn dry_run(options: &Migrate, runtime: &Runtime) -> anyhow::Result<()> {
         bail!("foretell the migration: the guest must be watched; leave --watch out or give a time");
     }
     let target = open(options)?;
-    let downtime_limit = Nanos(u64::try_from(options.downtime_limit.as_nanos()).unwrap_or(u64::MAX));
+    let downtime_limit = Nanos::from(options.downtime_limit);
     let mut lines: Vec<u64> = LINES.into_iter().chain(options.bandwidth_limit).collect();
     lines.sort_unstable();
     lines.dedup();

@@ -91,7 +91,7 @@ impl Story {
             "error": self.error,
             "ended_while": self.phases.last().filter(|_| moved.is_none()).map(|(phase, _)| phase.name()),
             "ebpf_enabled": self.status.ebpf_enabled,
-            "fallback": self.status.ebpf_fallback.as_ref().or(self.status.writes_fallback.as_ref()),
+            "fallback": self.status.fallbacks().next(),
             "forecasts": self.forecasts,
             "converged": report.and_then(|report| report.converged),
             "rounds": self.rounds.iter().map(round_json).collect::<Vec<_>>(),

@@ -232,11 +232,7 @@ where
 
 fn link(config: &MigrateConfig) -> Link {
     let (bandwidth, max_rounds) = (config.bandwidth, config.max_rounds);
-    Link { bandwidth, downtime_limit: nanos(config.downtime_limit), max_rounds }
-}
-
-fn nanos(time: Duration) -> Nanos {
-    Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    Link { bandwidth, downtime_limit: Nanos::from(config.downtime_limit), max_rounds }
 }
 
 fn engine_config(config: &MigrateConfig, first_epoch: Epoch) -> Config {
@@ -246,8 +242,8 @@ fn engine_config(config: &MigrateConfig, first_epoch: Epoch) -> Config {
         block_size: config.block_size,
         unconverged: config.unconverged,
         throttle: config.throttle,
-        start: nanos(config.watch),
-        watch_interval: config.watch_epoch().map(nanos),
+        start: Nanos::from(config.watch),
+        watch_interval: config.watch_epoch().map(Nanos::from),
         first_epoch,
         ..Config::new(Purpose::Live, config.policy, mode)
     }

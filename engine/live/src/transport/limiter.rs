@@ -66,7 +66,7 @@ impl Limiter {
 
     /// Returns when these bytes may be sent. They count as sent even if the caller does not wait for that.
     pub async fn take(&self, bytes: usize) {
-        let now = Nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let now = Nanos::from(self.start.elapsed());
         let at = self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now, bytes);
         if at > now {
             tokio::time::sleep_until(self.start + Duration::from_nanos(at.0)).await;
