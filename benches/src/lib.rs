@@ -6,8 +6,9 @@ mod spread;
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use pagesieve_core::{Gfn, Nanos, PageBitmap};
 use pagesieve_traces::{Class, Frame, Header, Reader, SynthConfig, synth};
 
@@ -36,6 +37,19 @@ pub fn command(program: &str) -> String {
         }
     }
     text.trim_end_matches(" --").to_owned()
+}
+
+/// The `pagesieve` command to measure: the one given, or the one that was built beside this program.
+///
+/// # Errors
+/// There is none.
+pub fn pagesieve(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let command = match given {
+        Some(command) => command.to_owned(),
+        None => std::env::current_exe()?.with_file_name("pagesieve"),
+    };
+    ensure!(command.exists(), "failed to find {}; run cargo build --release, or give it with --pagesieve", command.display());
+    Ok(command)
 }
 
 /// A trace of the corpus, such as `mixed-512m`.

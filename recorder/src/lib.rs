@@ -22,6 +22,7 @@ mod qemu;
 mod rest;
 mod session;
 mod sharers;
+mod tail;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -14,6 +14,7 @@ use crate::error::RecordError;
 use crate::events::{Events, SourceChoice};
 use crate::maps::Region;
 use crate::qemu::Guest;
+use crate::tail::Tail;
 use crate::target::{CommandOutput, Target, TargetSpec, machine};
 use crate::writes::WriteTracking;
 
@@ -148,7 +149,7 @@ pub fn record(
     let content = content.map_err(|error| RecordError::System { what: "draw a fingerprint key", error })?;
     let writes = writes.open(&target)?;
     let observer = Observer::new(&mut target, writes, events, content, options.regions.clone(), page_limit)?;
-    let mut session = Session { observer, last: None, started: Instant::now(), progress: Progress::default(), options };
+    let mut session = Session { observer, started: Instant::now(), progress: Progress::default(), options };
     listener.started(&session.describe(&target, fallback));
     let first = session.baseline(&target)?;
     if !matches!(spec, TargetSpec::Command(_)) && session.observer.slots().is_empty() {
@@ -160,12 +161,11 @@ pub fn record(
         fingerprints: options.fingerprints,
         ..header(&session.observer, &target)
     };
-    let mut writer = Writer::create_with(&options.output, &header, CreateOptions { force: options.force })?;
-    session.hold(&mut writer, first)?;
-    let ended = session.run(&mut target, stop, &mut writer, listener);
+    let mut tail = Tail::new(Writer::create_with(&options.output, &header, CreateOptions { force: options.force })?);
+    session.hold(&mut tail, first)?;
+    let ended = session.run(&mut target, stop, &mut tail, listener);
     // Whatever ended the recording, what was recorded so far is kept.
-    session.write_last(&mut writer, ended.as_ref().ok().cloned())?;
-    session.progress.bytes = writer.finish()?;
+    session.progress.bytes = tail.finish(ended.as_ref().ok().cloned())?;
     ended?;
     Ok(session.progress)
 }
@@ -209,8 +209,6 @@ fn no_memory(target: &Target, options: &Options) -> RecordError {
 
 struct Session<'a> {
     observer: Observer,
-    /// The frame closed last. It is written when the next one is, so that the end of the recording can be noted in it.
-    last: Option<Frame>,
     started: Instant,
     progress: Progress,
     options: &'a Options,
@@ -245,7 +243,7 @@ impl Session<'_> {
         &mut self,
         target: &mut Target,
         stop: &AtomicBool,
-        writer: &mut Writer,
+        tail: &mut Tail,
         listener: &mut dyn Listener,
     ) -> Result<Note, RecordError> {
         loop {
@@ -258,7 +256,7 @@ impl Session<'_> {
             last |= self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration);
             match self.observer.close()? {
                 Closed::Frame(frame) => {
-                    self.hold(writer, *frame)?;
+                    self.hold(tail, *frame)?;
                     listener.epoch(&self.progress);
                 }
                 Closed::Postponed => continue,
@@ -283,11 +281,8 @@ impl Session<'_> {
         Note { time: self.observer.events.now(), what }
     }
 
-    /// Writes the frame before and keeps this one.
-    fn hold(&mut self, writer: &mut Writer, frame: Frame) -> Result<(), RecordError> {
-        if let Some(before) = &self.last {
-            writer.write_frame(before)?;
-        }
+    /// Takes the frame into the trace and into the progress.
+    fn hold(&mut self, tail: &mut Tail, frame: Frame) -> Result<(), RecordError> {
         self.progress = Progress {
             elapsed: self.started.elapsed(),
             epochs: u64::from(frame.epoch.0),
@@ -296,17 +291,10 @@ impl Session<'_> {
             dirty_pages: frame.log.all().count(),
             last_epoch: Duration::from_nanos(frame.end.since(frame.start).0),
             pages: self.observer.layout.pages().count(),
-            bytes: writer.bytes_written(),
+            bytes: 0,
         };
-        self.last = Some(frame);
-        Ok(())
-    }
-
-    fn write_last(&mut self, writer: &mut Writer, ended: Option<Note>) -> Result<(), RecordError> {
-        if let Some(mut frame) = self.last.take() {
-            frame.notes.extend(ended);
-            writer.write_frame(&frame)?;
-        }
+        tail.hold(frame)?;
+        self.progress.bytes = tail.bytes_written();
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pagesieve_core::Nanos;
 use pagesieve_traces::{CreateOptions, Frame, Happening, Header, Note, WriteError, Writer};
 
+use crate::tail::Tail;
+
 /// Where to write a trace of it all, and what to say in it.
 #[derive(Clone, Debug)]
 pub struct RecordTo {
@@ -21,9 +23,7 @@ pub struct RecordTo {
 
 /// A trace in the making. It is worth less than what it is a trace of: after the first error it ends, and says so when asked.
 pub(super) struct Recording {
-    writer: Option<Writer>,
-    /// The frame closed last; the next one, or the end, sees it written.
-    last: Option<Frame>,
+    tail: Option<Tail>,
     error: Option<WriteError>,
 }
 
@@ -32,37 +32,26 @@ impl Recording {
         let epoch_length = Nanos::from(to.epoch);
         let header = Header { class: to.class.clone(), epoch_length, ..header };
         let writer = Writer::create_with(&to.path, &header, CreateOptions { force: to.force })?;
-        Ok(Self { writer: Some(writer), last: None, error: None })
+        Ok(Self { tail: Some(Tail::new(writer)), error: None })
     }
 
     /// Takes the next frame.
     pub(super) fn frame(&mut self, frame: &Frame) {
-        self.write_last();
-        if self.writer.is_some() {
-            self.last = Some(frame.clone());
+        if let Some(tail) = &mut self.tail
+            && let Err(error) = tail.hold(frame.clone())
+        {
+            // All frames before it are whole and readable.
+            self.tail = None;
+            self.error = Some(error);
         }
     }
 
     /// Ends the trace with this word, and returns its bytes. It can be ended once; later calls say 0.
     pub(super) fn end(&mut self, time: Nanos, what: &str) -> Result<u64, WriteError> {
-        if let Some(last) = &mut self.last {
-            last.notes.push(Note { time, what: Happening::Message(what.to_owned()) });
-        }
-        self.write_last();
-        match (self.error.take(), self.writer.take()) {
+        match (self.error.take(), self.tail.take()) {
             (Some(error), _) => Err(error),
-            (None, Some(writer)) => writer.finish(),
+            (None, Some(tail)) => tail.finish(Some(Note { time, what: Happening::Message(what.to_owned()) })),
             (None, None) => Ok(0),
-        }
-    }
-
-    fn write_last(&mut self) {
-        if let (Some(writer), Some(frame)) = (&mut self.writer, self.last.take())
-            && let Err(error) = writer.write_frame(&frame)
-        {
-            // All frames before it are whole and readable.
-            self.writer = None;
-            self.error = Some(error);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
 
 use crate::ticks::Pulse;
@@ -152,9 +152,7 @@ fn series(options: &Options, pagesieve: &Path, load: Load, limit: u64) -> anyhow
 
 fn measure(options: &Options) -> anyhow::Result<()> {
     wire::enter_own_network()?;
-    let beside = std::env::current_exe()?.with_file_name("pagesieve");
-    let pagesieve = options.pagesieve.clone().unwrap_or(beside);
-    ensure!(pagesieve.exists(), "failed to find {pagesieve:?}; run cargo build --release, or give it with --pagesieve");
+    let pagesieve = pagesieve_benches::pagesieve(options.pagesieve.as_deref())?;
     let named = |name: &String| LOADS.iter().find(|load| load.name == *name).with_context(|| format!("there is no load {name}"));
     let loads: Vec<&Load> = options.loads.iter().map(named).collect::<Result<_, _>>()?;
     std::fs::create_dir_all(&options.out)?;

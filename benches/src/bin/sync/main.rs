@@ -22,9 +22,9 @@ use crate::tools::{Run, TOOLS};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
-    /// The command to measure
-    #[arg(long, default_value = "target/release/pagesieve")]
-    pagesieve: PathBuf,
+    /// The command, if it does not lie beside this program
+    #[arg(long)]
+    pagesieve: Option<PathBuf>,
     /// Size of the image in MiB
     #[arg(long, default_value_t = 1024)]
     mib: u64,
@@ -52,6 +52,7 @@ struct Share {
 }
 
 fn measure(options: &Options) -> anyhow::Result<()> {
+    let pagesieve = pagesieve_benches::pagesieve(options.pagesieve.as_deref())?;
     let mut shares = Vec::new();
     for &percent in &options.changed {
         let mut runs: Vec<Vec<Run>> = vec![Vec::new(); TOOLS.len()];
@@ -61,13 +62,13 @@ fn measure(options: &Options) -> anyhow::Result<()> {
                 // Each round begins with another tool, so that none always comes after the same one.
                 let tool = (turn + round) % TOOLS.len();
                 eprintln!("{percent} % changed, round {}, {}", round + 1, TOOLS[tool].name);
-                runs[tool].push(tools::run(tool, &options.pagesieve, &image)?);
+                runs[tool].push(tools::run(tool, &pagesieve, &image)?);
             }
         }
         let mut passes = [Vec::new(), Vec::new()];
         for (which, filter) in [true, false].into_iter().enumerate() {
             eprintln!("{percent} % changed by a process, {} the filter", if filter { "with" } else { "without" });
-            passes[which] = passes::measure(options, percent, filter)?;
+            passes[which] = passes::measure(options, &pagesieve, percent, filter)?;
         }
         shares.push(Share { percent, runs, passes });
     }

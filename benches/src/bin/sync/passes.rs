@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -33,10 +34,10 @@ impl Drop for Ended {
 
 /// One pass for each round, after a first one. Before each, the process's mapping is written: from outside through its page
 /// tables, while it stands still itself, so that exactly these blocks change.
-pub(crate) fn measure(options: &Options, percent: u64, filter: bool) -> anyhow::Result<Vec<Pass>> {
+pub(crate) fn measure(options: &Options, pagesieve: &Path, percent: u64, filter: bool) -> anyhow::Result<Vec<Pass>> {
     let image = Image::make(&options.scratch, options.mib, percent, 0)?;
     let path = image.path("new");
-    let mut command = Command::new(&options.pagesieve);
+    let mut command = Command::new(pagesieve);
     command
         .args(["workload", "--class", "idle", "--seconds", "3600", "--memory", &format!("{}MiB", options.mib), "--file"])
         .arg(&path);
@@ -48,7 +49,7 @@ pub(crate) fn measure(options: &Options, percent: u64, filter: bool) -> anyhow::
     kill_process(Pid::from_raw(pid as i32).context("a process has a pid")?, Signal::STOP)?;
     let memory = File::options().write(true).open(format!("/proc/{pid}/mem"))?;
     fs::create_dir(image.path("there"))?;
-    let mut sync = Command::new(&options.pagesieve);
+    let mut sync = Command::new(pagesieve);
     sync.args(["sync", "--json", "--every", "5s", "--pid", &pid.to_string()]).args((!filter).then_some("--no-filter"));
     let mut sync = Ended(sync.arg(&path).arg(image.path("there").join("disk")).stdout(Stdio::piped()).spawn()?);
     let mut lines = BufReader::new(sync.0.stdout.take().context("its output")?).lines();
