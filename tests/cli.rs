@@ -11,13 +11,14 @@ use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
 use serde_json::Value;
 use support::{PAGESIEVE, assert_schema, at, count, run, run_command, scratch, synth, text};
 
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 19] = [
     &[],
     &["record"],
     &["replay"],
     &["verify"],
     &["sweep"],
     &["report"],
+    &["compare"],
     &["trace"],
     &["trace", "info"],
     &["trace", "validate"],

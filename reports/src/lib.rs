@@ -5,6 +5,7 @@
 //! touches a file.
 
 pub mod claims;
+pub mod compare;
 pub mod figures;
 pub mod format;
 mod html;

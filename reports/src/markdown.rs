@@ -168,14 +168,19 @@ fn pairs(out: &mut String, pairs: &[(String, String)]) {
 
 fn table(out: &mut String, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let _ = writeln!(out, "| {} |\n|{}", heads.join(" | "), " --- |".repeat(heads.len()));
-    for row in rows {
-        let cells: Vec<String> = row.iter().map(|cell| escape(cell)).collect();
-        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    for cells in rows {
+        out.push_str(&row(&cells));
     }
 }
 
+/// A row of a table.
+pub(crate) fn row(cells: &[String]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
 /// Takes every character that means something in Markdown or HTML at its face value, and keeps text on its line.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

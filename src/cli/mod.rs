@@ -1,5 +1,6 @@
 //! The command line: verbs and their options.
 
+mod compare;
 mod migrate;
 mod network;
 mod record;
@@ -11,6 +12,7 @@ mod trace;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use compare::{Compare, CompareFormat};
 pub(crate) use migrate::Migrate;
 pub(crate) use network::{Keys, Security, Serve, Tls};
 pub(crate) use record::Record;
@@ -31,7 +33,7 @@ pub(crate) struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status:
   0  done
-  1  verify or trace validate found a violation
+  1  verify or trace validate found a violation, compare a regression
   2  wrong usage
   3  failed; one line on standard error says why and what to do";
 
@@ -42,6 +44,7 @@ pub(crate) enum Verb {
     Verify(Verify),
     Sweep(Sweep),
     Report(Report),
+    Compare(Compare),
     #[command(subcommand)]
     Trace(Trace),
     Sync(Sync),

@@ -74,12 +74,15 @@ pub(crate) struct Sweep {
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum BestBy {
     /// Fewest bytes on the wire
+    #[value(aliases = ["wire_bytes", "wire-bytes", "bytes.wire"])]
     Wire,
     /// Fewest bytes sent again
+    #[value(aliases = ["resent_bytes", "resent-bytes", "bytes.resent"])]
     Resent,
     /// Shortest pause; precopy only
     Downtime,
     /// Highest skip rate over all blocks
+    #[value(aliases = ["skip_rate", "skip-rate", "skip_rate.total"])]
     Skip,
 }
 

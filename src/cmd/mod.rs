@@ -1,5 +1,6 @@
 //! The verbs, a file each: parse, call a library, print.
 
+mod compare;
 mod demo;
 mod doctor;
 mod filter;
@@ -8,6 +9,7 @@ mod keys;
 mod machine;
 mod migrate;
 mod network;
+mod output_file;
 mod record;
 mod replay;
 mod report;
@@ -38,6 +40,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Verify(options) => return verify::run(&options),
         Verb::Sweep(options) => sweep::run(&options)?,
         Verb::Report(options) => report::run(&options)?,
+        Verb::Compare(options) => return compare::run(&options),
         Verb::Trace(verb) => return trace::run(&verb),
         Verb::Sync(options) => sync::run(&options)?,
         Verb::Migrate(options) => migrate::run(&options)?,

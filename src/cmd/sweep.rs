@@ -3,11 +3,9 @@
 mod plan;
 mod print;
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_replayer::sweep::{Grid, Progress, Row, sweep};
 
@@ -19,10 +17,7 @@ use crate::output;
 pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
     let plan = Plan::new(options)?;
     if let Some(path) = &plan.output {
-        super::check_output(path)?;
-        if !options.force && path.exists() {
-            bail!(exists(path));
-        }
+        super::output_file::check(path, options.force)?;
     }
     // A long sweep should not find out at its end that the last trace is none.
     for file in &options.files {
@@ -38,7 +33,7 @@ pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
     match &plan.output {
         None => output::line(text.trim_end()),
         Some(path) => {
-            write(path, &text, options.force)?;
+            super::output_file::write(path, &text, options.force)?;
             output::line(format_args!("{}: {} rows", path.display(), rows.len()))
         }
     }
@@ -55,18 +50,4 @@ fn replay(files: &[PathBuf], grid: &Grid) -> anyhow::Result<Vec<Row>> {
     });
     bar.finish_and_clear();
     Ok(rows?)
-}
-
-fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(force).truncate(force).create_new(!force);
-    let mut file = options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => anyhow!(exists(path)),
-        _ => anyhow!("create {}: {error}", path.display()),
-    })?;
-    file.write_all(text.as_bytes()).with_context(|| format!("write to {}", path.display()))
-}
-
-fn exists(path: &Path) -> String {
-    format!("create {}: the file exists; choose another name or pass --force to replace it", path.display())
 }
