@@ -7,14 +7,13 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Exit status of a run that failed. `verify` uses 1 for a violation, and the argument parser 2 for wrong usage.
 const FAILED: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match cmd::run(cli.verb) {
+    let cli = cli::Cli::of_this_process();
+    let done = output::mind(cli.manners.manners()).and_then(|()| cmd::run(cli.verb));
+    match done {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);

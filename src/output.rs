@@ -1,14 +1,114 @@
-//! What the command prints: results on standard output, everything else on standard error.
+//! What the command prints: results on standard output, everything else on standard error. All of it passes here, so `--quiet`,
+//! `--verbose` and `--color` are obeyed everywhere.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anyhow::Context;
+use clap::ColorChoice;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+/// Environment variable with a filter of what `--verbose` tells, such as `debug` or `pagesieve_recorder=trace`.
+pub(crate) const LOG: &str = "PAGESIEVE_LOG";
+
+/// How much is said, and in which colors.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manners {
+    /// Errors only.
+    pub(crate) quiet: bool,
+    /// How much to tell of what was decided and why: 0 is nothing but warnings.
+    pub(crate) verbose: u8,
+    /// When to use colors.
+    pub(crate) color: ColorChoice,
+}
+
+static MANNERS: OnceLock<Manners> = OnceLock::new();
+
+fn manners() -> Manners {
+    MANNERS.get().copied().unwrap_or_default()
+}
+
+/// Minds these from here on; only the first call counts.
+///
+/// # Errors
+/// The filter in the environment makes no sense.
+pub(crate) fn mind(manners: Manners) -> anyhow::Result<()> {
+    let _ = MANNERS.set(manners);
+    start_log(manners)
+}
+
+/// Hears of what our crates decide. Others are asked for by the filter.
+fn start_log(manners: Manners) -> anyhow::Result<()> {
+    let by_flag = match (manners.quiet, manners.verbose) {
+        (true, _) => "off",
+        (false, 0) => "warn",
+        (false, 1) => "warn,pagesieve=info,pagesieve_ebpf=info,pagesieve_live=info,pagesieve_recorder=info",
+        (false, 2) => "warn,pagesieve=debug,pagesieve_ebpf=debug,pagesieve_live=debug,pagesieve_recorder=debug",
+        (false, _) => "trace",
+    };
+    let wanted = std::env::var(LOG).ok().filter(|filter| !filter.is_empty());
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted.as_deref().unwrap_or(by_flag));
+    let filter =
+        filter.with_context(|| format!("read the filter in {LOG}: write one such as debug or pagesieve_recorder=trace"))?;
+    // Not for the clock: lines are told apart by their order, and look the same in every run.
+    let log = tracing_subscriber::fmt().without_time().compact().with_target(manners.verbose > 1 || wanted.is_some());
+    log.with_ansi(colors(&io::stderr())).with_writer(io::stderr).with_env_filter(filter).init();
+    Ok(())
+}
+
+/// True if what is told of decisions goes to the terminal that a display would need.
+pub(crate) fn log_needs_terminal() -> bool {
+    (manners().verbose > 0 || std::env::var_os(LOG).is_some()) && io::stderr().is_terminal()
+}
+
+/// True if a display on standard output is to have colors.
+pub(crate) fn has_color() -> bool {
+    colors(&io::stdout())
+}
+
+/// As the argument parser decides it for its own messages. `NO_COLOR` is that of <https://no-color.org>.
+fn colors(stream: &impl IsTerminal) -> bool {
+    match manners().color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
+
+/// A bar that shows how far the work is, by this template. Only a terminal shows it, and only if nobody asked for quiet or for lines
+/// that would run into it.
+pub(crate) fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = if shows_progress() { ProgressBar::new(length) } else { ProgressBar::hidden() };
+    bar.set_length(length);
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// As [`bar`], for work whose length nobody knows.
+pub(crate) fn spinner() -> ProgressBar {
+    let bar = if shows_progress() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+fn shows_progress() -> bool {
+    let manners = manners();
+    !manners.quiet && manners.verbose == 0 && io::stderr().is_terminal()
+}
 
 /// Prints a line of a result.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("write to standard output")
+}
+
+/// Where a long result is written to, piece by piece. Flush it at the end.
+pub(crate) fn stream() -> impl Write {
+    io::BufWriter::new(io::stdout().lock())
+}
+
+/// Prints a result that is text of several lines, or a script, as it is.
+pub(crate) fn text(text: &[u8]) -> anyhow::Result<()> {
+    io::stdout().write_all(text).context("write to standard output")
 }
 
 /// Prints a result as JSON.
@@ -18,6 +118,12 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Says something beside the result, in one line.
 pub(crate) fn note(text: impl std::fmt::Display) {
+    if !manners().quiet {
+        say(text);
+    }
+}
+
+fn say(text: impl std::fmt::Display) {
     // What a system says can have several lines, such as the log of the kernel's verifier.
     let text = text.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
     // Not `eprintln!`, which panics when standard error is closed.
@@ -45,5 +151,5 @@ pub(crate) fn error(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    note(format_args!("failed to {text}"));
+    say(format_args!("failed to {text}"));
 }

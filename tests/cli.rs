@@ -11,9 +11,10 @@ use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
 use serde_json::Value;
 use support::{PAGESIEVE, assert_schema, at, count, run, run_command, scratch, synth, text};
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 22] = [
     &[],
     &["record"],
+    &["top"],
     &["replay"],
     &["verify"],
     &["sweep"],
@@ -31,6 +32,8 @@ const VERBS: [&[&str]; 19] = [
     &["workload"],
     &["doctor"],
     &["demo"],
+    &["completions"],
+    &["man"],
 ];
 
 /// Set to 1 to write the help texts anew instead of comparing them.
@@ -69,7 +72,16 @@ fn the_examples_in_the_help_work() {
     synth(&dir.path().join("traces/corpus"), "one.trace", 2);
     let bin = Path::new(PAGESIEVE).parent().unwrap();
     let path = format!("{}:{}", text(bin), std::env::var("PATH").unwrap_or_default());
-    for verb in [&["replay"][..], &["verify"], &["report"], &["trace", "dump"], &["synth"]] {
+    for verb in [
+        &["replay"][..],
+        &["verify"],
+        &["report"],
+        &["trace", "info"],
+        &["trace", "validate"],
+        &["trace", "dump"],
+        &["synth"],
+        &["doctor"],
+    ] {
         let examples = examples(verb);
         assert!(!examples.is_empty(), "{verb:?} has no example");
         for example in examples {
@@ -78,7 +90,18 @@ fn the_examples_in_the_help_work() {
             assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{smaller}: {done:?}");
         }
     }
-    for verb in [&["record"][..], &["sync"], &["migrate"], &["serve"], &["keys"], &["workload"], &["demo"]] {
+    for verb in [
+        &["record"][..],
+        &["top"],
+        &["sync"],
+        &["migrate"],
+        &["serve"],
+        &["keys"],
+        &["workload"],
+        &["demo"],
+        &["completions"],
+        &["man"],
+    ] {
         assert!(!examples(verb).is_empty(), "{verb:?} has no example");
     }
 }

@@ -119,9 +119,16 @@ impl Handover {
 /// Gets a userfaultfd of the target: from its own hand if it has the socket and uses it, by injection otherwise.
 pub(crate) fn acquire(pid: u32, socket: Option<&UnixStream>) -> Result<(Uffd, Way), InjectError> {
     match socket.map(|socket| receive(socket, pid)) {
-        Some(Ok(uffd)) => Ok((uffd, Way::Handover)),
-        _ => inject(pid, None),
+        Some(Ok(uffd)) => {
+            tracing::info!(pid, "memory is armed by a userfaultfd that the target has handed over");
+            return Ok((uffd, Way::Handover));
+        }
+        Some(Err(error)) => tracing::info!(pid, %error, "the target hands over no userfaultfd; one is injected"),
+        None => tracing::debug!(pid, "a userfaultfd is injected"),
     }
+    let (uffd, way) = inject(pid, None)?;
+    tracing::info!(pid, %way, "memory is armed by a userfaultfd that was injected");
+    Ok((uffd, way))
 }
 
 /// Why no userfaultfd could be injected.

@@ -62,6 +62,11 @@ impl Events {
             (SourceChoice::Ebpf, Err(error)) => return Err(RecordError::Attach(error.to_string())),
             (SourceChoice::Auto, Err(error)) => (None, Some(error.to_string())),
         };
+        match (&tracker, &fallback) {
+            (Some(_), _) => tracing::info!(pid, ring_bytes, page_limit, "events come from the kernel program"),
+            (None, Some(reason)) => tracing::info!(pid, reason, "no events, only the dirty log"),
+            (None, None) => tracing::info!(pid, "no events, only the dirty log, as it was wished"),
+        }
         Ok((Self { tracker, start, accesses: Vec::new(), fresh: None, control: Vec::new(), counted: Vec::new() }, fallback))
     }
 

@@ -34,7 +34,7 @@ pub enum TargetSpec {
     Command(Vec<OsString>),
 }
 
-/// Where the standard output of a command that we start goes.
+/// Where the output of a command that we start goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CommandOutput {
     /// To ours.
@@ -42,8 +42,10 @@ pub enum CommandOutput {
     Inherit,
     /// To our standard error: ours is for a result.
     ToStderr,
-    /// Nowhere.
+    /// What it prints as its result goes nowhere.
     Discard,
+    /// Nothing of it goes anywhere, and it has no input: the terminal is ours.
+    Detach,
 }
 
 /// A process under observation.
@@ -114,7 +116,11 @@ impl Target {
         let stdout = match output {
             CommandOutput::Inherit => Stdio::inherit(),
             CommandOutput::ToStderr => io::stderr().as_fd().try_clone_to_owned().map_err(failed)?.into(),
-            CommandOutput::Discard => Stdio::null(),
+            CommandOutput::Discard | CommandOutput::Detach => Stdio::null(),
+        };
+        let (stdin, stderr) = match output {
+            CommandOutput::Detach => (Stdio::null(), Stdio::null()),
+            _ => (Stdio::inherit(), Stdio::inherit()),
         };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         // The command inherits its end; ours closes on exec, as all descriptors of the standard library do.
@@ -122,7 +128,9 @@ impl Target {
         let child = Command::new(program)
             .args(arguments)
             .env(HANDOVER_VARIABLE, theirs.as_raw_fd().to_string())
+            .stdin(stdin)
             .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .map_err(failed)?;
         let pid = child.id();

@@ -1,17 +1,17 @@
 //! Options of `pagesieve record`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, ValueEnum};
-use pagesieve_recorder::{HookChoice, Region, SourceChoice, WriteTracking};
+use clap::{Args, ValueEnum};
+use pagesieve_recorder::{HookChoice, SourceChoice, WriteTracking};
 
+use super::TargetOptions;
 use crate::units;
 
 /// Record the page accesses of a QEMU guest or of a process into a trace
 #[derive(Args)]
-#[command(group(ArgGroup::new("target").required(true).multiple(true)), after_help = "\
+#[command(after_help = "\
 Examples:
   pagesieve record --qmp /run/guest.qmp --fingerprints --class idle --duration 60s -o guest.trace
   pagesieve record --vm web1 -o web1.trace
@@ -29,22 +29,8 @@ line, if that leaves no doubt. With --qmp an epoch is closed while the guest is 
 What runs already goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole
 file. Only the process itself is recorded, not its children.")]
 pub(crate) struct Record {
-    /// QMP socket of the guest to record. Give --pid as well if libvirt listens on it
-    #[arg(long, value_name = "SOCKET", group = "target", conflicts_with_all = ["vm", "pid_file", "region", "command"])]
-    pub(crate) qmp: Option<PathBuf>,
-    /// Process to record. Of a QEMU its guest is recorded, unless --region chooses mappings
-    #[arg(long, group = "target", conflicts_with_all = ["vm", "pid_file", "command"])]
-    pub(crate) pid: Option<u32>,
-    /// File that holds the pid, as QEMU and libvirt write it
-    #[arg(long, value_name = "FILE", group = "target", conflicts_with_all = ["vm", "command"])]
-    pub(crate) pid_file: Option<PathBuf>,
-    /// Name of the guest to record
-    #[arg(long, value_name = "NAME", group = "target", conflicts_with = "command")]
-    pub(crate) vm: Option<String>,
-    /// Mappings to track: START-END in hexadecimal, or a part of the name. May be repeated. Default: every writable anonymous,
-    /// memfd or shared-memory mapping of at least 1 MiB
-    #[arg(long)]
-    pub(crate) region: Vec<Region>,
+    #[command(flatten)]
+    pub(crate) target: TargetOptions,
     /// Trace to write
     #[arg(short, long, default_value = "pagesieve.trace")]
     pub(crate) output: PathBuf,
@@ -82,9 +68,6 @@ pub(crate) struct Record {
     /// Print the outcome as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Command to start and record
-    #[arg(last = true, group = "target")]
-    pub(crate) command: Vec<OsString>,
 }
 
 /// See [`HookChoice`].

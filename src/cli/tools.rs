@@ -74,6 +74,12 @@ pub(crate) struct Workload {
 
 /// Say what this machine allows, and how to mend what it does not
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  pagesieve doctor
+  pagesieve doctor --json | grep selected
+
+The exit status is 0 whatever is found: without the kernel program there are no events, and recordings are made all the same.")]
 pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]

@@ -30,8 +30,17 @@ pub(crate) struct Report {
 #[derive(Subcommand)]
 pub(crate) enum Trace {
     /// Print what a trace is and what it holds
+    #[command(after_help = "\
+Examples:
+  pagesieve trace info demo.trace
+  pagesieve trace info --json demo.trace | grep lost_events")]
     Info(TraceFile),
     /// Check a trace's structure and whether its facts can be true together
+    #[command(after_help = "\
+Example:
+  pagesieve trace validate demo.trace
+
+A trace that was cut is valid up to its last whole frame. Whether its dirty log is complete is for `pagesieve verify` to say.")]
     Validate(TraceFile),
     /// Print everything in a trace
     #[command(after_help = "\

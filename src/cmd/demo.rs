@@ -80,7 +80,7 @@ fn record_classes(options: &Demo) -> anyhow::Result<Vec<PathBuf>> {
 
 fn corpus(dir: &Path) -> anyhow::Result<PathBuf> {
     let path = dir.join("light-512m.trace");
-    fs::write(&path, CORPUS).with_context(|| format!("write {}", path.display()))?;
+    fs::write(&path, CORPUS).with_context(|| format!("write {}: name another directory with -o", path.display()))?;
     Ok(path)
 }
 

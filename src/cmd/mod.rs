@@ -1,12 +1,14 @@
 //! The verbs, a file each: parse, call a library, print.
 
 mod compare;
+mod completions;
 mod demo;
 mod doctor;
 mod filter;
 mod host;
 mod keys;
 mod machine;
+mod man;
 mod migrate;
 mod network;
 mod output_file;
@@ -17,6 +19,7 @@ mod serve;
 mod sweep;
 mod sync;
 mod synth;
+mod top;
 mod trace;
 mod verify;
 mod workload;
@@ -36,6 +39,7 @@ pub(crate) const VIOLATION: u8 = 1;
 pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Record(options) => record::run(&options)?,
+        Verb::Top(options) => top::run(&options)?,
         Verb::Replay(options) => replay::run(&options)?,
         Verb::Verify(options) => return verify::run(&options),
         Verb::Sweep(options) => sweep::run(&options)?,
@@ -50,6 +54,8 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Workload(options) => workload::run(&options)?,
         Verb::Doctor(options) => doctor::run(&options)?,
         Verb::Demo(options) => return demo::run(&options),
+        Verb::Completions(options) => completions::run(&options)?,
+        Verb::Man(options) => man::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -69,12 +75,17 @@ pub(crate) fn open(file: &Path) -> anyhow::Result<Reader> {
 
 /// Refuses a place where no trace can be written, before any work is done.
 pub(crate) fn check_output(path: &Path) -> anyhow::Result<()> {
+    check_output_of(path, "-o")
+}
+
+/// As [`check_output`], for a place that another option named.
+pub(crate) fn check_output_of(path: &Path, option: &str) -> anyhow::Result<()> {
     if path.is_dir() {
-        bail!("create {}: it is a directory; name a file in it", path.display());
+        bail!("create {}: it is a directory; name a file in it with {option}", path.display());
     }
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() && !dir.is_dir() => {
-            bail!("create {}: there is no directory {}; make it or name another", path.display(), dir.display())
+            bail!("create {}: there is no directory {}; make it or name another with {option}", path.display(), dir.display())
         }
         _ => Ok(()),
     }

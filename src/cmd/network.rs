@@ -68,6 +68,7 @@ fn files(security: &Security, loopback: bool) -> anyhow::Result<Option<TlsFiles>
         Tls::Off => Encryption::Off,
     };
     if !wanted.wants_tls(loopback) {
+        tracing::info!(loopback, "no TLS: it is off, or nothing leaves this machine");
         return Ok(None);
     }
     let Some(path) = &security.keys else {

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use pagesieve_recorder::{CommandOutput, Find, Listener, Options, Progress, Started, TargetSpec, find, record};
 use serde_json::json;
 
-use crate::cli::Record;
+use crate::cli::{Record, TargetOptions};
 use crate::{output, units};
 
 pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
     super::check_output(&options.output)?;
-    let spec = target(options)?;
+    let spec = target(&options.target)?;
     let settings = Options {
         source: options.source.into(),
         hooks: options.hooks.into(),
         writes: options.writes.into(),
-        regions: options.region.clone(),
+        regions: options.target.region.clone(),
         epoch: options.epoch,
         duration: options.duration,
         fingerprints: options.fingerprints,
@@ -58,7 +58,8 @@ pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
     ))
 }
 
-fn target(options: &Record) -> anyhow::Result<TargetSpec> {
+/// Whom the options name.
+pub(crate) fn target(options: &TargetOptions) -> anyhow::Result<TargetSpec> {
     if let Some(qmp) = &options.qmp {
         return Ok(TargetSpec::Guest { qmp: qmp.clone(), pid: options.pid });
     }
@@ -91,11 +92,7 @@ pub(crate) struct ProgressLine {
 
 impl ProgressLine {
     pub(crate) fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-            bar.set_style(style);
-        }
-        Self { bar, started: None, last: Progress::default(), says_fallback: true }
+        Self { bar: output::spinner(), started: None, last: Progress::default(), says_fallback: true }
     }
 
     /// For a caller that has told the user already where the events come from.

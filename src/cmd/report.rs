@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_core::series::Timeline;
 use pagesieve_core::{Nanos, PolicyKind};
 use pagesieve_replayer::sweep::{Grid, Row, sweep};
@@ -32,10 +31,7 @@ pub(crate) fn run(options: &Report) -> anyhow::Result<()> {
 
 /// Replays, verifies and draws; shared with `demo`.
 pub(crate) fn write(files: &[PathBuf], dir: &Path, engine: &EngineOptions, command: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let bar = ProgressBar::new(files.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {eta}") {
-        bar.set_style(style);
-    }
+    let bar = output::bar(files.len() as u64, "{bar:24} {pos}/{len} {msg} {eta}");
     let mut traces = Vec::new();
     for file in files {
         bar.set_message(name_of(file));

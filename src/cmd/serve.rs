@@ -16,7 +16,8 @@ pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
 }
 
 async fn listen(options: &Serve) -> anyhow::Result<()> {
-    let root = Root::open(&options.dir).with_context(|| format!("open the folder {}", options.dir.display()))?;
+    let root = Root::open(&options.dir)
+        .with_context(|| format!("open the folder {}: make it, or name another with --dir", options.dir.display()))?;
     let security = network::server(&options.security, &options.allow, options.listen.ip().is_loopback())?;
     let mut listener = Listener::bind(options.listen, security, Timeouts::default(), ListenerLimits::default()).await?;
     output::line(format_args!("listening on {}", listener.address()?))?;

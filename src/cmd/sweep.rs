@@ -6,7 +6,6 @@ mod print;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
 use pagesieve_replayer::sweep::{Grid, Progress, Row, sweep};
 
 use self::plan::Plan;
@@ -40,10 +39,7 @@ pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
 }
 
 fn replay(files: &[PathBuf], grid: &Grid) -> anyhow::Result<Vec<Row>> {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3} % {eta}") {
-        bar.set_style(style);
-    }
+    let bar = output::bar(0, "{bar:24} {percent:>3} % {eta}");
     let rows = sweep(files, grid, &|progress: Progress| {
         bar.set_length(progress.total);
         bar.inc(progress.step);

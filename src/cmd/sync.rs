@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use pagesieve_core::Nanos;
 use pagesieve_live::sync::{Leases, Machine, Replica, SyncConfig, SyncListener, SyncStats};
 use pagesieve_live::transport::Address;
@@ -88,7 +88,9 @@ fn open(options: &Sync) -> anyhow::Result<(Replica, Option<Tracked>)> {
 fn filter(options: &Sync) -> anyhow::Result<Option<Tracked>> {
     if options.no_filter || (options.pid.is_none() && options.qmp.is_none()) {
         if options.require_ebpf {
-            bail!("sync with the kernel program: there is no filter without --pid or --qmp; name the process that maps the file");
+            bail!(
+                "sync with the kernel program: there is no filter without the process that maps the file; give --pid or --qmp, or leave --require-ebpf out"
+            );
         }
         return Ok(None);
     }
@@ -139,7 +141,8 @@ fn name(options: &Sync, there: &Address) -> anyhow::Result<Name> {
         bail!("name the memory at the destination: write HOST:PORT/NAME");
     }
     let name = options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Name::new(name.clone()).with_context(|| format!("name the file at the destination: {name:?}"))
+    Name::new(name.clone())
+        .with_context(|| format!("name the file at the destination, where {name:?} cannot be used: write HOST:PORT/NAME"))
 }
 
 fn text(options: &Sync, done: &SyncStats) -> String {
@@ -189,8 +192,7 @@ struct Bar {
 
 impl Bar {
     fn new(tracked: Option<Tracked>) -> Self {
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {per_sec}, {eta} left");
-        let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = output::bar(0, "{bar:40} {pos}/{len} blocks, {per_sec}, {eta} left");
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar, tracked, drained: Instant::now() }
     }

@@ -1,6 +1,6 @@
 //! `pagesieve trace info|validate|dump`.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -78,7 +78,7 @@ fn check(file: &TraceFile) -> anyhow::Result<ExitCode> {
 
 fn show_all(file: &TraceFile) -> anyhow::Result<()> {
     let format = if file.json { DumpFormat::JsonLines } else { DumpFormat::Text };
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = output::stream();
     dump(&mut super::open(&file.file)?, &mut out, format)?;
     Ok(out.flush()?)
 }

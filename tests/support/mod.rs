@@ -8,6 +8,7 @@ pub mod pair;
 pub mod qemu;
 pub mod slow_disk;
 pub mod small_disk;
+pub mod terminal;
 pub mod wire_fault;
 
 use std::ffi::OsStr;

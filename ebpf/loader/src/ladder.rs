@@ -67,6 +67,7 @@ pub(crate) fn attach(config: &TrackerConfig) -> Result<Attached, AttachError> {
     let by_exceptions = matches!(config.hooks, HookChoice::Auto | HookChoice::PlainTracepoints);
     let mut attached = load(config, offsets, by_exceptions)?;
     if by_exceptions && !attached.exceptions(btf.as_ref()) {
+        tracing::info!("no page-fault tracepoints: all faults are taken from handle_mm_fault");
         // Without the exceptions' tracepoints (as on arm64) `handle_mm_fault` reports everything. The program must know when
         // it is loaded, so load it again.
         let refused = std::mem::take(&mut attached.refused);
@@ -137,9 +138,12 @@ impl Attached {
 
     fn try_attach(&mut self, hook: &Hook, btf: Option<&Btf>) -> bool {
         match hook.attach(&mut self.object, btf) {
-            Ok(()) => true,
+            Ok(()) => {
+                tracing::info!(hook = hook.name(), "attached");
+                true
+            }
             Err(reason) => {
-                tracing::debug!(hook = hook.name(), reason, "refused");
+                tracing::info!(hook = hook.name(), reason, "the kernel refuses a hook");
                 self.refused.push(Refusal { hook: *hook, reason });
                 false
             }

@@ -17,6 +17,7 @@ pub mod budget;
 pub mod delta;
 pub mod evidence;
 pub mod forecast;
+pub mod gauge;
 pub mod history;
 pub mod memslot;
 pub mod migration;

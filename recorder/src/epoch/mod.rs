@@ -180,10 +180,23 @@ impl Observer {
         }
         let (accesses, lost) = self.take_events(end, &mut found);
         let closing = self.settle(&mut found.log, direct, &lost, rest, differs.as_ref());
+        tracing::debug!(
+            epoch = self.epoch.0,
+            written = found.log.written.count(),
+            dirty = found.log.all().count(),
+            events = accesses.len(),
+            lost = lost.events(),
+            ?closing,
+            ?direct,
+            "an epoch is closed"
+        );
         Ok(Some(Frame { scan_start: found.scan_start, end, closing, events: accesses, lost, ..self.frame(found) }))
     }
 
     fn publish_slots(&mut self) -> Result<(), RecordError> {
+        for slot in self.layout.slots() {
+            tracing::info!(first = %slot.base, pages = slot.pages, address = %slot.hva, backing = ?slot.backing, "tracked");
+        }
         let left_out = self.events.set_slots(&self.layout.slots()).map_err(RecordError::Attach)?;
         if left_out > 0 {
             self.note(Happening::Message(format!("{left_out} of the smaller memory slots have no events: there are too many")));

@@ -39,6 +39,7 @@ mod watch;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use pagesieve_core::{Epoch, MemSlots, PageBitmap};
 use pagesieve_traces::{EventSource, Frame, WriteError};
@@ -57,7 +58,7 @@ use crate::events::{Events, SourceChoice};
 use crate::maps::FileId;
 use crate::qemu::Guest;
 use crate::session::{header, page_limits};
-use crate::target::{CommandOutput, Target, TargetSpec};
+use crate::target::{Target, TargetSpec};
 use crate::writes::{self, WriteLog, WriteTracking};
 use recording::Recording;
 
@@ -111,7 +112,7 @@ impl LiveTarget {
         if let Some(to) = options.record.as_ref().filter(|to| !to.force && to.path.exists()) {
             return Err(WriteError::Exists { path: to.path.clone() }.into());
         }
-        let mut target = Target::start(spec, source.is_some() || !options.regions.is_empty(), CommandOutput::ToStderr)?;
+        let mut target = Target::start(spec, source.is_some() || !options.regions.is_empty(), options.command_output)?;
         let (table, mut page_limit) = page_limits(&target, options.page_limit);
         if source.is_some() {
             // The pages of a file are counted from its start, wherever it is mapped.
@@ -122,7 +123,7 @@ impl LiveTarget {
         events.keep_fresh();
         let (writes, writes_fallback) = tracking(&target, options)?;
         let mut observer = Observer::new(&mut target, writes, events, None, options.regions.clone(), page_limit)?;
-        observer.stops_guest = true;
+        observer.stops_guest = options.stops_guest;
         observer.source = source;
         let status = Status {
             pid: target.pid,
@@ -147,7 +148,8 @@ impl LiveTarget {
         let first = shared.frame()?;
         shared.record(options.record.as_ref(), &first)?;
         let slots = MemSlots::from_slots(shared.observer.slots())?;
-        if slots.is_empty() {
+        // A command may get its memory later.
+        if slots.is_empty() && !matches!(spec, TargetSpec::Command(_)) {
             return Err(LiveError::NoMemory { pid: status.pid });
         }
         Ok(Self { shared: Rc::new(RefCell::new(shared)), status, slots, populated: first.populated })
@@ -253,6 +255,12 @@ impl LiveTarget {
     /// reports of discards and forks has only so much room.
     pub fn drain(&self) {
         let _ = self.shared.borrow_mut().observer.events.take_fresh();
+    }
+
+    /// Waits until the target ends, at most `timeout`. Returns true if it has ended. A signal may end the wait early.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.shared.borrow().target.wait(timeout)
     }
 
     fn with_guest<T>(&self, act: impl FnOnce(&mut Guest) -> Result<T, LiveError>) -> Result<T, LiveError> {

@@ -6,6 +6,7 @@ use super::RecordTo;
 use crate::events::SourceChoice;
 use crate::maps::Region;
 use crate::qemu::StateLimits;
+use crate::target::CommandOutput;
 use crate::writes::WriteTracking;
 
 /// How to observe.
@@ -23,8 +24,12 @@ pub struct LiveOptions {
     pub page_limit: Option<u64>,
     /// Size of the event ring in bytes; rounded up to a power of two.
     pub ring_bytes: u32,
+    /// Where the output of a command goes. It is best kept apart from ours.
+    pub command_output: CommandOutput,
     /// It is an error if the kernel program or the tracking of writes cannot be had.
     pub require_ebpf: bool,
+    /// Stop a guest for every closing, as its memory is to be copied. If not, it is stopped only where direct I/O asks for it.
+    pub stops_guest: bool,
     /// A process that has no monitor is paused by stopping its threads. It may then have I/O under way that lands in its memory.
     pub stops_threads: bool,
     /// A pause also takes the state of the guest's devices, for a migration.
@@ -42,7 +47,9 @@ impl Default for LiveOptions {
             regions: Vec::new(),
             page_limit: None,
             ring_bytes: 8 << 20,
+            command_output: CommandOutput::ToStderr,
             require_ebpf: false,
+            stops_guest: true,
             stops_threads: false,
             device_state: None,
             record: None,

@@ -92,6 +92,12 @@ impl WriteTracking {
     /// # Errors
     /// If it can do nothing.
     pub(crate) fn choose(self) -> Result<Self, RecordError> {
+        let chosen = self.choose_quietly()?;
+        tracing::info!(way = ?chosen, "how writes are learnt of");
+        Ok(chosen)
+    }
+
+    fn choose_quietly(self) -> Result<Self, RecordError> {
         let scan = || pagemap::is_supported();
         let protection = || uffd::open_own().and_then(|(fd, _)| uffd::Uffd::enable(fd)).is_ok();
         let marks = || soft_dirty::try_marks().is_ok();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use pagesieve_core::Nanos;
 use pagesieve_core::forecast::Span;
 use pagesieve_core::migration::Progress;
@@ -23,9 +23,7 @@ pub(super) struct Bar {
 impl Bar {
     /// A quiet one shows nothing and says nothing.
     pub(super) fn new(quiet: bool) -> Self {
-        let style =
-            ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() }.with_style(style);
+        let bar = if quiet { ProgressBar::hidden() } else { output::spinner() };
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar, quiet, last: None, bandwidth: 0, round: None }
     }

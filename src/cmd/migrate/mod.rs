@@ -29,7 +29,7 @@ use story::Story;
 const TICK: Duration = Duration::from_millis(50);
 
 /// Lines that a dry run tells about beside the limit that was given, in bytes per second: 100 Mbit/s, 1, 10 and 25 Gbit/s.
-const LINES: [u64; 4] = [12_500_000, 125_000_000, 1_250_000_000, 3_125_000_000];
+pub(super) const LINES: [u64; 4] = [12_500_000, 125_000_000, 1_250_000_000, 3_125_000_000];
 
 pub(crate) fn run(options: &Migrate) -> anyhow::Result<()> {
     let runtime = network::runtime()?;
@@ -37,9 +37,9 @@ pub(crate) fn run(options: &Migrate) -> anyhow::Result<()> {
         return dry_run(options, &runtime);
     }
     if let Some(trace) = &options.record {
-        super::check_output(trace)?;
+        super::check_output_of(trace, "--record")?;
         if trace.exists() {
-            bail!("create {}: it exists; move it away or name another file", trace.display());
+            bail!("create {}: it exists; move it away or name another file with --record", trace.display());
         }
     }
     let Some(to) = &options.to else { bail!("migrate the guest: say where, with --to HOST:PORT") };

@@ -1,6 +1,7 @@
 //! How far a migration is.
 
 use super::{Migration, Phase};
+use crate::summary::BlockCounts;
 
 /// How far a migration is: what it did so far, in all rounds and attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,5 +37,11 @@ impl Migration {
             bytes_sent: total.bytes_sent,
             bytes_wire: self.accounts.bytes_wire,
         }
+    }
+
+    /// The verdicts on blocks so far, in all rounds and attempts.
+    #[must_use]
+    pub fn verdicts(&self) -> BlockCounts {
+        self.accounts.total().blocks
     }
 }

@@ -1,6 +1,7 @@
 //! How a migration would go.
 
 use std::fmt::Display;
+use std::ops::Range;
 use std::time::Duration;
 
 use pagesieve_core::block::bytes_of;
@@ -55,21 +56,26 @@ where
 }
 
 /// Blocks of the sample by which it is guessed how well memory compresses: 4 MiB of the default size.
-const SAMPLE: u32 = 64;
+pub const SAMPLE: u32 = 64;
 
-/// Tells the engine how well memory compresses, by a sample. What cannot be read now is left to the migration to complain of.
+/// Tells the engine how well memory compresses, by a sample.
 pub(super) fn expect_share(migration: &mut Migration, memory: &mut impl GuestMemory) {
-    let Ok(mut codec) = Zstd::new(Zstd::DEFAULT_LEVEL) else { return };
+    let sample: Vec<_> = migration.sample(SAMPLE).into_iter().map(|block| migration.blocks().pages(block)).collect();
+    migration.expect_share(sampled_share(sample, memory));
+}
+
+/// What a byte of guest memory costs on the wire, as these frames say. What cannot be read now is left to a migration to complain of.
+pub fn sampled_share(sample: impl IntoIterator<Item = Range<u64>>, memory: &mut impl GuestMemory) -> Share {
+    let Ok(mut codec) = Zstd::new(Zstd::DEFAULT_LEVEL) else { return Share::ONE };
     let (mut bytes, mut encoded, mut guest) = (Vec::new(), Vec::new(), 0);
-    for block in migration.sample(SAMPLE) {
-        let pages = migration.blocks().pages(block);
+    for pages in sample {
         bytes.resize(bytes_of(&pages) as usize, 0);
         if memory.read(pages, &mut bytes).is_ok() {
             delta::encode_block(&bytes, None, &mut codec, &mut encoded);
             guest += bytes.len() as u64;
         }
     }
-    migration.expect_share(Share::of(encoded.len() as u64, guest));
+    Share::of(encoded.len() as u64, guest)
 }
 
 /// Nothing goes here.
@@ -78,7 +84,7 @@ struct Nowhere;
 impl Store for Nowhere {
     type Error = &'static str;
 
-    fn write(&mut self, _: std::ops::Range<u64>, _: &[u8]) -> Result<u64, &'static str> {
+    fn write(&mut self, _: Range<u64>, _: &[u8]) -> Result<u64, &'static str> {
         Err("nothing was to be sent")
     }
 }

@@ -31,7 +31,7 @@ pub use error::MigrateError;
 use follow::Follow;
 pub use follow::{MigrateListener, Phase, Round};
 use foretell::expect_share;
-pub use foretell::foretell;
+pub use foretell::{SAMPLE, foretell, sampled_share};
 use handover::hand_over;
 
 /// Epochs into which the time is cut in which the guest is watched: more of them tell short rounds from long ones.
