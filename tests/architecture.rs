@@ -37,7 +37,8 @@ const FREE_OF: &[(&str, &[&str])] = &[
     ("pagesieve-core", &["aya", "tokio"]),
     ("pagesieve-traces", &["aya", "tokio"]),
     ("pagesieve-replayer", &["aya", "tokio"]),
-    ("pagesieve-reports", &["aya", "tokio"]),
+    // Letters must come from the program, not from the fonts of a machine.
+    ("pagesieve-reports", &["aya", "tokio", "font-kit", "fontdb"]),
     ("pagesieve-live", &["aya"]),
     ("pagesieve-recorder", &["tokio"]),
 ];

@@ -335,6 +335,29 @@ fn a_report_is_three_files_and_says_nothing_beside_their_names() {
 }
 
 #[test]
+fn a_report_is_written_in_the_formats_asked_for_and_always_the_same() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    let folder = dir.path().join("report");
+    let args = ["report", text(&trace), "-o", text(&folder), "--format", "csv,svg,png", "--json"];
+    let written = || {
+        let written = run(args.into_iter().chain(["--force"])).expect_json();
+        assert_schema(&written, "pagesieve.report");
+        let files = at(&written, "files").as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned());
+        files.map(|file| (fs::read(&file).unwrap(), file)).collect::<Vec<_>>()
+    };
+    let first = written();
+    assert!(first == written(), "the same trace gives the same bytes");
+    let of = |ending: &str| first.iter().filter(|(_, file)| file.ends_with(ending)).count();
+    assert_eq!((of(".csv"), of(".svg"), of(".png")), (8, 11, 11));
+    assert_eq!(first.len(), 30, "and nothing else");
+    let folders: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(folders.len(), 3, "{folders:?}");
+    run(args).expect_failure(&["a report is there already", "--force"]);
+    run(["report", text(&trace), "-o", text(&folder), "--format", "pdf"]).expect_usage_error(&["pdf", "png"]);
+}
+
+#[test]
 fn a_dump_ends_quietly_when_its_reader_has_seen_enough() {
     let dir = scratch();
     let trace = synth(dir.path(), "a.trace", 1);

@@ -2,13 +2,14 @@
 //!
 //! [`replay()`] asks what a policy would have skipped, sent and *lost* on a recorded guest. [`verify()`] asks whether the
 //! recording can be believed, and whether the sound policies lose nothing on it. [`sweep()`] replays over a grid of
-//! parameters, on all cores. [`epoch_point`] and [`HeatmapBuilder`] collect what a report draws.
+//! parameters, on all cores. [`epoch_point`], [`HeatmapBuilder`] and [`PageUseBuilder`] collect what a report draws.
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod fleet;
 pub mod heatmap;
 pub mod log;
+pub mod page_use;
 pub mod replay;
 pub mod sweep;
 pub mod timeline;
@@ -24,6 +25,7 @@ pub use config::{ReplayConfig, ReplayError, Scenario, Start, TraceInfo, UnknownS
 pub use fleet::{Fleet, ReplayResult};
 pub use heatmap::HeatmapBuilder;
 pub use log::{ActionLog, Digest};
+pub use page_use::PageUseBuilder;
 pub use replay::{replay, replay_all, trace_length};
 pub use sweep::sweep;
 pub use timeline::epoch_point;

@@ -1,7 +1,8 @@
 //! What happened in each epoch, for the report.
 
+use pagesieve_core::AccessKind;
 use pagesieve_core::series::EpochPoint;
-use pagesieve_traces::Frame;
+use pagesieve_traces::{Closing, Frame};
 
 /// The point of a frame in a [`Timeline`](pagesieve_core::series::Timeline).
 #[must_use]
@@ -13,5 +14,8 @@ pub fn epoch_point(frame: &Frame) -> EpochPoint {
         events: frame.events.len() as u64,
         lost: frame.lost.events(),
         resident_pages: frame.populated.count(),
+        write_events: frame.events.iter().filter(|event| event.kind == AccessKind::Write).count() as u64,
+        scan_ns: frame.end.since(frame.scan_start).0,
+        stopped: frame.closing != Closing::Running,
     }
 }

@@ -14,7 +14,7 @@ struct Page {
     dark: String,
 }
 
-/// The report as one HTML file: no scripts, nothing from outside, light and dark.
+/// The report as one HTML file: nothing from outside, light and dark. Its one script only sorts tables; without it nothing is missing.
 #[must_use]
 pub fn html(report: &Report) -> String {
     let page = Page { view: PageView::of(report), light: ink::css(false), dark: ink::css(true) };

@@ -1,4 +1,4 @@
-//! Pure renderers: a [`Report`] goes in; HTML, SVG, Markdown and JSON come out.
+//! Pure renderers: a [`Report`] goes in; HTML, SVG, PNG, Markdown, CSV and JSON come out.
 //!
 //! Nothing here reads a trace, runs a replay, or looks at the clock or the machine. The same report gives the same bytes
 //! everywhere. [`view`] puts numbers into words once for all formats; [`figures`] draws; [`write()`] is the only function that
@@ -6,6 +6,7 @@
 
 pub mod claims;
 pub mod compare;
+mod csv;
 pub mod figures;
 pub mod format;
 mod html;
@@ -15,8 +16,9 @@ pub mod model;
 pub mod view;
 mod write;
 
+pub use csv::csv;
 pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
-pub use model::{GridRate, Provenance, Report, TraceReport};
-pub use write::{ReportError, write};
+pub use model::{GridRate, LinkOutcome, Provenance, Report, TraceReport};
+pub use write::{FileFormat, ReportError, write};

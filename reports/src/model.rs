@@ -2,8 +2,9 @@
 //!
 //! All times are nanoseconds since the start of the recording, all memory sizes are bytes, all rates are shares from 0 to 1.
 
-use pagesieve_core::series::{Heatmap, Timeline};
-use pagesieve_core::summary::{BlockCounts, ReplaySummary, Schema, VerifySummary};
+use pagesieve_core::forecast::Forecast;
+use pagesieve_core::series::{Heatmap, RedirtyIntervals, Timeline, WorkingSets};
+use pagesieve_core::summary::{BlockCounts, ByteCounts, ReplaySummary, Schema, VerifySummary};
 use serde::{Deserialize, Serialize};
 
 /// Everything that goes into one report.
@@ -20,10 +21,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Name and version of `summary.json`: `pagesieve.summary` 1.1.
+    /// Name and version of `summary.json`: `pagesieve.summary` 1.2.
     #[must_use]
     pub fn schema() -> Schema {
-        Schema { name: "pagesieve.summary".into(), version: "1.1".into() }
+        Schema { name: "pagesieve.summary".into(), version: "1.2".into() }
     }
 
     /// A report with the current schema.
@@ -65,6 +66,18 @@ pub struct TraceReport {
     pub timeline: Timeline,
     /// Dirty pages over address and time.
     pub heatmap: Heatmap,
+    /// Pages in use together, over time.
+    #[serde(default)]
+    pub working_sets: WorkingSets,
+    /// How long pages rest between two writes.
+    #[serde(default)]
+    pub redirty: RedirtyIntervals,
+    /// Migrations over links of several speeds, and what was foretold of each.
+    #[serde(default)]
+    pub links: Vec<LinkOutcome>,
+    /// Size of the trace's file.
+    #[serde(default)]
+    pub trace_bytes: u64,
     /// Anything else that a reader should know, a line each.
     pub notes: Vec<String>,
 }
@@ -80,6 +93,29 @@ pub struct GridRate {
     pub rounds: u64,
     /// Verdicts, summed over syncs.
     pub blocks: BlockCounts,
+}
+
+/// A live migration over one link: what was foretold before it began, and what came.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkOutcome {
+    /// Name of the policy.
+    pub policy: String,
+    /// Bytes per second that the link takes.
+    pub bandwidth: u64,
+    /// True if the rest fitted the downtime limit by itself.
+    pub converged: bool,
+    /// Rounds, the full one and the last one included.
+    pub rounds: u64,
+    /// Time of the whole migration.
+    pub total_time_ns: u64,
+    /// Time from the pause to the end of the last round.
+    pub downtime_ns: u64,
+    /// Bytes.
+    pub bytes: ByteCounts,
+    /// Pages that were taken for current at the destination although they were not.
+    pub lost_pages: u64,
+    /// What was foretold; `None` if nothing had been watched by then.
+    pub forecast: Option<Forecast>,
 }
 
 /// Where a trace comes from: when, on which machine, by which means.
@@ -109,4 +145,16 @@ pub struct Provenance {
     pub tool: String,
     /// False if the file has no footer, so that the recording was cut short.
     pub complete: bool,
+    /// Clock of all times.
+    #[serde(default)]
+    pub clock: String,
+    /// Intended length of an epoch in nanoseconds.
+    #[serde(default)]
+    pub epoch_ns: u64,
+    /// True if the trace tells equal page contents from different ones.
+    #[serde(default)]
+    pub fingerprints: bool,
+    /// Version of the trace format.
+    #[serde(default)]
+    pub format: String,
 }

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use pagesieve_reports::FileFormat;
 
 use super::EngineOptions;
 
-/// Write a report on traces: index.html, summary.json, summary.md
+/// Write a report on traces: a page with figures, and its numbers
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   pagesieve report demo.trace -o report
-  pagesieve report traces/corpus/*.trace -o report --force")]
+  pagesieve report traces/corpus/*.trace -o report --force
+  pagesieve report demo.trace -o report --format csv,png")]
 pub(crate) struct Report {
     /// Traces
     #[arg(required = true)]
@@ -19,11 +21,43 @@ pub(crate) struct Report {
     /// Directory to write to
     #[arg(short, long, default_value = "report")]
     pub(crate) output: PathBuf,
+    /// What to write: index.html, summary.json, summary.md, tables in csv/, figures in svg/ and png/, or all of it
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "html,json,md")]
+    pub(crate) format: Vec<ReportFormat>,
+    /// Print the names of the files as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Replace a report that is there
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
+}
+
+/// What `--format` takes.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Html,
+    Json,
+    Md,
+    Csv,
+    Svg,
+    Png,
+    All,
+}
+
+impl ReportFormat {
+    pub(crate) fn files(self) -> &'static [FileFormat] {
+        match self {
+            Self::Html => &[FileFormat::Html],
+            Self::Json => &[FileFormat::Json],
+            Self::Md => &[FileFormat::Markdown],
+            Self::Csv => &[FileFormat::Csv],
+            Self::Svg => &[FileFormat::Svg],
+            Self::Png => &[FileFormat::Png],
+            Self::All => &FileFormat::ALL,
+        }
+    }
 }
 
 /// Look at traces

@@ -10,6 +10,7 @@ use anyhow::Context;
 use pagesieve_core::summary::VerifySummary;
 use pagesieve_recorder::workload::Class;
 use pagesieve_recorder::{CommandOutput, Options, TargetSpec, record};
+use pagesieve_reports::FileFormat;
 use pagesieve_traces::{EventSource, Reader};
 
 use super::record::{ProgressLine, stop_on_signal};
@@ -48,7 +49,7 @@ pub(crate) fn run(options: &Demo) -> anyhow::Result<ExitCode> {
     for (trace, summary) in traces.iter().zip(&verified) {
         output::line(line(trace, summary)?)?;
     }
-    let written = report::write(&traces, &options.output.join("report"), &ENGINE, "pagesieve demo")?;
+    let written = report::write(&traces, &options.output.join("report"), &FileFormat::DEFAULT, &ENGINE, "pagesieve demo")?;
     output::line(format_args!("report: {}", written.first().map_or(Path::new(""), PathBuf::as_path).display()))?;
     Ok(if verified.iter().all(|summary| summary.ok) { ExitCode::SUCCESS } else { ExitCode::from(VIOLATION) })
 }

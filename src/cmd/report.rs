@@ -4,33 +4,51 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use pagesieve_core::series::Timeline;
+use pagesieve_core::summary::Schema;
 use pagesieve_core::{Nanos, PolicyKind};
 use pagesieve_replayer::sweep::{Grid, Row, sweep};
-use pagesieve_replayer::{ActionLog, HeatmapBuilder, ReplayConfig, Scenario, TraceInfo, epoch_point, replay_all, trace_length};
+use pagesieve_replayer::{
+    ActionLog, HeatmapBuilder, PageUseBuilder, ReplayConfig, Scenario, TraceInfo, epoch_point, replay_all, trace_length,
+};
 use pagesieve_reports as reports;
-use pagesieve_traces::{Frame, Happening, Header, ReadError};
+use pagesieve_reports::FileFormat;
+use pagesieve_traces::{FormatVersion, Frame, Happening, Header, ReadError};
+use serde::Serialize;
 
 use super::replay::name_of;
 use super::verify::verify_file;
 use crate::cli::{EngineOptions, Report};
 use crate::output;
 
-/// What a report consists of.
-const FILES: [&str; 3] = ["index.html", "summary.json", "summary.md"];
-
 pub(crate) fn run(options: &Report) -> anyhow::Result<()> {
-    if !options.force && FILES.iter().any(|name| options.output.join(name).exists()) {
+    let formats: Vec<FileFormat> = options.format.iter().flat_map(|format| format.files()).copied().collect();
+    if !options.force && formats.iter().any(|format| options.output.join(format.place()).exists()) {
         bail!("write {}: a report is there already; name another directory with -o, or pass --force", options.output.display());
     }
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    for path in write(&options.files, &options.output, &options.engine, &command)? {
-        output::line(path.display())?;
+    let written = write(&options.files, &options.output, &formats, &options.engine, &command)?;
+    if options.json {
+        let files = written.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        return output::json(&Written { schema: Schema { name: "pagesieve.report".into(), version: "1.0".into() }, files });
     }
-    Ok(())
+    written.iter().try_for_each(|path| output::line(path.display()))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Written {
+    schema: Schema,
+    files: Vec<String>,
 }
 
 /// Replays, verifies and draws; shared with `demo`.
-pub(crate) fn write(files: &[PathBuf], dir: &Path, engine: &EngineOptions, command: &str) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn write(
+    files: &[PathBuf],
+    dir: &Path,
+    formats: &[FileFormat],
+    engine: &EngineOptions,
+    command: &str,
+) -> anyhow::Result<Vec<PathBuf>> {
     let bar = output::bar(files.len() as u64, "{bar:24} {pos}/{len} {msg} {eta}");
     let mut traces = Vec::new();
     for file in files {
@@ -40,13 +58,14 @@ pub(crate) fn write(files: &[PathBuf], dir: &Path, engine: &EngineOptions, comma
     }
     bar.finish_and_clear();
     let tool = format!("pagesieve {}", env!("CARGO_PKG_VERSION"));
-    Ok(reports::write(&reports::Report::new(tool, command, traces), dir)?)
+    Ok(reports::write(&reports::Report::new(tool, command, traces), dir, formats)?)
 }
 
 /// What the report needs beside replay and verify, gathered from the frames as they pass.
 struct Gathered {
     timeline: Timeline,
     heatmap: HeatmapBuilder,
+    page_use: PageUseBuilder,
     notes: Vec<String>,
 }
 
@@ -54,6 +73,7 @@ impl Gathered {
     fn observe(&mut self, frame: &Frame) {
         self.timeline.epochs.push(epoch_point(frame));
         self.heatmap.observe(frame);
+        self.page_use.observe(frame);
         for note in &frame.notes {
             let seconds = note.time.0 as f64 / 1e9;
             self.notes.push(match &note.what {
@@ -71,7 +91,12 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
     let length = trace_length(&mut reader)?;
     let header = reader.header().clone();
     let name = name_of(file);
-    let mut gathered = Gathered { timeline: Timeline::default(), heatmap: HeatmapBuilder::of(&header), notes: Vec::new() };
+    let mut gathered = Gathered {
+        timeline: Timeline::default(),
+        heatmap: HeatmapBuilder::of(&header),
+        page_use: PageUseBuilder::default(),
+        notes: Vec::new(),
+    };
     let configs = Scenario::ALL.into_iter().flat_map(|scenario| {
         PolicyKind::ALL.map(|policy| (ReplayConfig { policy, scenario, ..engine.config() }, ActionLog::new()))
     });
@@ -91,9 +116,10 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
     if more > 0 {
         gathered.notes.push(format!("and {more} more"));
     }
+    let (working_sets, redirty) = gathered.page_use.finish();
     Ok(reports::TraceReport {
         class: header.class.clone(),
-        provenance: provenance(&header, complete),
+        provenance: provenance(&header, reader.version(), complete),
         duration_ns: last.map_or(0, |point| point.end_ns),
         epochs: gathered.timeline.epochs.len() as u64,
         events: replays.first().map_or(0, |replay| replay.events),
@@ -105,6 +131,10 @@ fn trace_report(file: &Path, engine: &EngineOptions) -> anyhow::Result<reports::
         verify: verify_file(file)?,
         timeline: gathered.timeline,
         heatmap: gathered.heatmap.finish(),
+        working_sets,
+        redirty,
+        links: links(file, engine)?,
+        trace_bytes: std::fs::metadata(file)?.len(),
         notes: gathered.notes,
         name,
     })
@@ -123,7 +153,38 @@ fn grid(file: &Path) -> anyhow::Result<Vec<reports::GridRate>> {
     Ok(rows.into_iter().map(rate).collect())
 }
 
-fn provenance(header: &Header, complete: bool) -> reports::Provenance {
+/// Bytes per second of the links that a migration is foretold for: 100 Mbit, 1, 10 and 25 Gbit a second.
+const LINKS: [u64; 4] = [12_500_000, 125_000_000, 1_250_000_000, 3_125_000_000];
+
+/// Migrations over each link, by the policy without and the one with a forecast of writes.
+fn links(file: &Path, engine: &EngineOptions) -> anyhow::Result<Vec<reports::LinkOutcome>> {
+    let config = engine.config();
+    let grid = Grid {
+        policies: vec![PolicyKind::Proven, PolicyKind::Predictive],
+        scenarios: vec![Scenario::Precopy],
+        block_sizes: vec![config.block_size],
+        agings: vec![config.aging],
+        bandwidths: LINKS.into(),
+        min_access: config.min_access,
+        ..Grid::default()
+    };
+    let mut rows = sweep(&[file.to_owned()], &grid, &|_| ())?;
+    rows.sort_by_key(|row| row.bandwidth);
+    let outcome = |row: Row| reports::LinkOutcome {
+        policy: row.policy.to_string(),
+        bandwidth: row.bandwidth.unwrap_or_default(),
+        converged: row.converged.unwrap_or_default(),
+        rounds: row.rounds,
+        total_time_ns: row.total_time.unwrap_or_default(),
+        downtime_ns: row.downtime.unwrap_or_default(),
+        bytes: row.bytes,
+        lost_pages: row.lost_pages,
+        forecast: row.forecast,
+    };
+    Ok(rows.into_iter().map(outcome).collect())
+}
+
+fn provenance(header: &Header, version: FormatVersion, complete: bool) -> reports::Provenance {
     reports::Provenance {
         created: header.created,
         cpu: header.machine.cpu.clone(),
@@ -137,5 +198,9 @@ fn provenance(header: &Header, complete: bool) -> reports::Provenance {
         target: header.target.command.clone(),
         tool: format!("pagesieve {}", header.tool),
         complete,
+        clock: header.clock.clone(),
+        epoch_ns: header.epoch_length.0,
+        fingerprints: header.fingerprints,
+        format: version.to_string(),
     }
 }

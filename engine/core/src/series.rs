@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-/// What happened in each epoch. It grows with the trace: 48 bytes an epoch.
+/// What happened in each epoch. It grows with the trace: 72 bytes an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// The epochs in order. Each begins where the one before ended, the first at 0.
@@ -27,6 +27,50 @@ pub struct EpochPoint {
     pub lost: u64,
     /// Pages that held data at the end of the epoch.
     pub resident_pages: u64,
+    /// Events that are writes. A page that is armed raises one when it is first written.
+    #[serde(default)]
+    pub write_events: u64,
+    /// How long the dirty log took to be read, at the end of the epoch.
+    #[serde(default)]
+    pub scan_ns: u64,
+    /// True if the target stood still meanwhile.
+    #[serde(default)]
+    pub stopped: bool,
+}
+
+/// How many distinct pages were in use within windows of time that end with each epoch: 40 bytes an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkingSets {
+    /// Length of the short and of the long window.
+    pub windows_ns: [u64; 2],
+    /// The epochs in order.
+    pub points: Vec<WorkingSetPoint>,
+}
+
+/// The windows that end with one epoch. An epoch lies in a window if it ended within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkingSetPoint {
+    /// When the epoch ended.
+    pub end_ns: u64,
+    /// Distinct pages that were seen written or discarded, in the short and in the long window.
+    pub written: [u64; 2],
+    /// Distinct pages of these and of all events, in the short and in the long window.
+    pub touched: [u64; 2],
+}
+
+/// How long pages rest between two epochs in which they are seen written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedirtyIntervals {
+    /// Epochs looked at: all but the first, in which nothing is seen.
+    pub epochs: u64,
+    /// Pages that held data at the end and were never seen written.
+    pub never: u64,
+    /// Pages that were seen written in one epoch only.
+    pub once: u64,
+    /// Pages that were seen written in several epochs.
+    pub again: u64,
+    /// Intervals between neighbouring epochs of these: number `k` counts those of `2^k` to `2^(k+1) - 1` epochs.
+    pub intervals: Vec<u64>,
 }
 
 /// Dirty pages over address (rows) and time (columns). Columns cut the time from `start_ns` to `end_ns` into equal parts.

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use pagesieve_core::forecast::Forecast;
 use pagesieve_core::summary::{BlockCounts, ByteCounts, ReplaySummary, SkipRate};
 use pagesieve_core::{Nanos, PolicyKind};
 use serde::{Serialize, Serializer};
@@ -45,6 +46,9 @@ pub struct Row {
     pub total_time: Option<u64>,
     /// Precopy: true if it reached its downtime limit by itself.
     pub converged: Option<bool>,
+    /// Precopy: what was foretold when it began. No part of the printed row.
+    #[serde(skip)]
+    pub forecast: Option<Forecast>,
 }
 
 fn by_name<S: Serializer>(scenario: &Scenario, serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,6 +74,7 @@ impl Row {
             downtime: summary.downtime,
             total_time: summary.total_time,
             converged: summary.converged,
+            forecast: summary.forecast,
         }
     }
 }

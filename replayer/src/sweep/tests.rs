@@ -202,6 +202,7 @@ fn row(wire: u64, resent: u64, downtime: Option<u64>, skip: f64, lost_pages: u64
         downtime,
         total_time: None,
         converged: None,
+        forecast: None,
     }
 }
 

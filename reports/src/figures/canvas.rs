@@ -1,7 +1,7 @@
 //! Drawing by pixels: the few strokes that all figures share.
 
 use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend, PathElement, Polygon, Rectangle, Text};
+use plotters::prelude::{Circle, DrawingArea, DrawingAreaErrorKind, DrawingBackend, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, TextStyle};
 
@@ -110,6 +110,16 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
     pub(crate) fn marker(&self, tip: (i32, i32), ink: Ink) -> DrawResult<DB> {
         let (x, y) = tip;
         self.area.draw(&Polygon::new(vec![(x - 5, y - 8), (x + 5, y - 8), (x, y)], ink.rgb().filled()))
+    }
+
+    /// A filled circle.
+    pub(crate) fn dot(&self, center: (i32, i32), radius: i32, ink: Ink) -> DrawResult<DB> {
+        self.area.draw(&Circle::new(center, radius, ink.rgb().filled()))
+    }
+
+    /// A filled square that reaches `radius` to each side.
+    pub(crate) fn square(&self, (x, y): (i32, i32), radius: i32, ink: Ink) -> DrawResult<DB> {
+        self.fill((x - radius, y - radius), (x + radius, y + radius), ink)
     }
 
     /// A line of text.

@@ -5,6 +5,7 @@ use plotters::prelude::{AreaSeries, ChartBuilder, DrawingArea, DrawingBackend, L
 use plotters::style::Color;
 
 use super::canvas::{Lettering, Pen};
+use super::chart::{MOST_STEPS, short};
 use super::ink::{DIRTY, GRID, Ink, LOST, UNKNOWN};
 use super::{DrawResult, Drawing, Format, Table};
 use crate::format;
@@ -40,12 +41,17 @@ pub struct Interval {
     pub resident: u64,
 }
 
-/// More intervals than this can neither be told apart on a screen nor read in a table.
-const MOST: usize = 300;
 const HEIGHT: u32 = 300;
 /// How many times higher than all others an interval must be to be cut off.
 const CUT_FROM: f64 = 3.0;
 const LEGEND_TOP: i32 = 268;
+/// Room to the right of the plot.
+const RIGHT: i32 = 8;
+
+/// Left and right end of the time axis.
+fn axis(format: Format) -> (i32, i32) {
+    (if format.is_narrow() { 44 } else { 56 }, format.right() - RIGHT)
+}
 
 impl Interval {
     fn span(&self) -> u64 {
@@ -67,7 +73,7 @@ impl DirtyRate {
     /// Takes the epochs of a timeline, joined in equal groups if there are too many.
     #[must_use]
     pub fn of(subject: &str, timeline: &Timeline) -> Self {
-        let epochs_each = timeline.epochs.len().div_ceil(MOST).max(1);
+        let epochs_each = timeline.epochs.len().div_ceil(MOST_STEPS).max(1);
         let mut start = 0;
         let mut intervals = Vec::new();
         for group in timeline.epochs.chunks(epochs_each) {
@@ -192,6 +198,10 @@ impl Drawing for DirtyRate {
         table
     }
 
+    fn time_axis(&self, format: Format) -> Option<(i32, i32)> {
+        Some(axis(format))
+    }
+
     fn height(&self, format: Format) -> u32 {
         u32::try_from(LEGEND_TOP + format.legend_height(&self.legend())).unwrap_or(HEIGHT)
     }
@@ -203,9 +213,9 @@ impl Drawing for DirtyRate {
         let top = self.top();
         let mut chart = ChartBuilder::on(&plot)
             .margin_top(22)
-            .margin_right(8)
+            .margin_right(RIGHT)
             .x_label_area_size(40)
-            .y_label_area_size(if format.is_narrow() { 44 } else { 56 })
+            .y_label_area_size(axis(format).0)
             .build_cartesian_2d(0.0..last, 0.0..top)?;
         chart
             .configure_mesh()
@@ -221,14 +231,17 @@ impl Drawing for DirtyRate {
             .draw()?;
         chart.draw_series(AreaSeries::new(self.steps(Interval::unknown_rate, top), 0.0, UNKNOWN.rgb().filled()))?;
         chart.draw_series(LineSeries::new(self.steps(Interval::rate, top), DIRTY.rgb().stroke_width(2)))?;
+        // The chart counts pixels from the corner of the picture, the pen from that of the area.
+        let (left, above) = area.get_pixel_range();
+        let at = |(x, y): (i32, i32)| (x - left.start, y - above.start);
         for lossy in self.intervals.iter().filter(|interval| interval.lost > 0) {
             let middle = (lossy.start as f64 + lossy.end as f64) / 2e9;
-            let (x, y) = chart.plotting_area().map_coordinate(&(middle, top));
+            let (x, y) = at(chart.plotting_area().map_coordinate(&(middle, top)));
             pen.line(&[(x, y), (x, LEGEND_TOP - 52)], LOST, 1)?;
             pen.marker((x, y), LOST)?;
         }
         if let Some(peak) = self.peak().filter(|peak| peak.rate() > top) {
-            let (x, y) = chart.plotting_area().map_coordinate(&(peak.end as f64 / 1e9, top));
+            let (x, y) = at(chart.plotting_area().map_coordinate(&(peak.end as f64 / 1e9, top)));
             let label = format!("↑ {:.1} MiB/s, cut off", peak.rate());
             let fits = x + 6 + format.text_width(&label) < format.right();
             let how = if fits { Lettering::PLAIN } else { Lettering::PLAIN.right() };
@@ -238,16 +251,4 @@ impl Drawing for DirtyRate {
         pen.text("seconds since the start", (format.right() - 8, LEGEND_TOP - 26), Lettering::MUTED.right())?;
         pen.legend(&self.legend(), LEGEND_TOP)
     }
-}
-
-/// A number on an axis: no decimals where none are needed, thousands with commas.
-fn short(number: f64) -> String {
-    if !(0.0..1e15).contains(&number) {
-        return String::new();
-    }
-    if number >= 10_000.0 {
-        return format::count(number.round() as u64);
-    }
-    let text = format!("{number:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

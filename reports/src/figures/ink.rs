@@ -57,6 +57,19 @@ pub const DIRTY: Ink = Ink::new("dirty", 0x1f5f99, 0x7ab8f0);
 pub const UNKNOWN: Ink = Ink::new("unknown", 0xf0c98b, 0x7d5f27);
 /// Lost events.
 pub const LOST: Ink = Ink::new("lost", 0xb3261e, 0xff8a80);
+/// Sent again.
+pub const RESENT: Ink = Ink::new("resent", 0xe08a1e, 0xe8a04a);
+/// The ground of the claimed range.
+pub const BAND: Ink = Ink::new("band", 0xe9f0e2, 0x26321f);
+/// Foretold.
+pub const FORETOLD: Ink = Ink::new("foretold", 0xa86a00, 0xe9b455);
+/// Lines side by side. They differ in lightness as well as in hue.
+pub const LINES: [Ink; 4] = [
+    Ink::new("line-1", 0x123c69, 0x8ec5ff),
+    Ink::new("line-2", 0x2f8fc4, 0x4f8fd0),
+    Ink::new("line-3", 0x1a7f5a, 0x56d6a0),
+    Ink::new("line-4", 0xb0468f, 0xf08fd0),
+];
 /// Steps of the heatmap from few to many pages. Lightness falls on a light ground and rises on a dark one, so that "more"
 /// always stands out more; the hues run from yellow through green and blue to violet, which colour-blind readers can follow by
 /// lightness alone.
@@ -69,7 +82,7 @@ pub const HEAT: [Ink; 6] = [
     Ink::new("heat-6", 0x46206b, 0xf6e24a),
 ];
 
-const ROLES: [Ink; 16] = [
+const ROLES: [Ink; 18] = [
     TEXT,
     MUTED,
     GRID,
@@ -85,12 +98,14 @@ const ROLES: [Ink; 16] = [
     DIRTY,
     UNKNOWN,
     LOST,
-    HEAT[0],
+    RESENT,
+    BAND,
+    FORETOLD,
 ];
 
 /// All inks.
 pub fn all() -> impl Iterator<Item = Ink> {
-    ROLES.into_iter().chain(HEAT.into_iter().skip(1))
+    ROLES.into_iter().chain(LINES).chain(HEAT)
 }
 
 /// The definitions of the CSS variables for one colour scheme.

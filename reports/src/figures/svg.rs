@@ -7,9 +7,22 @@ use plotters::prelude::{DrawingBackend, IntoDrawingArea, SVGBackend};
 use super::canvas::FONT;
 use super::{DrawResult, Drawing, Format, ink};
 
-/// Draws one format as SVG. `id` must be unique in the page and be made of letters, digits and hyphens.
+/// Which colours a drawing has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Colours {
+    /// Those of the page, light or dark.
+    Page,
+    /// The light ones.
+    Fixed,
+}
+
+/// Draws one format as SVG for the page. `id` must be unique in the page and be made of letters, digits and hyphens.
 #[must_use]
 pub fn svg(drawing: &impl Drawing, format: Format, id: &str) -> String {
+    render(drawing, format, id, Colours::Page)
+}
+
+pub(super) fn render(drawing: &impl Drawing, format: Format, id: &str, colours: Colours) -> String {
     let size = (format.width, drawing.height(format));
     let mut raw = String::new();
     let drawn = draw(drawing, format, SVGBackend::with_string(&mut raw, size));
@@ -25,9 +38,10 @@ pub fn svg(drawing: &impl Drawing, format: Format, id: &str) -> String {
     );
     let _ = writeln!(out, "<title id=\"{id}-t\">{}</title>", escape(&drawing.title()));
     let _ = writeln!(out, "<desc id=\"{id}-d\">{}</desc>", escape(&drawing.description()));
-    match drawn {
-        Ok(()) => out.push_str(&ink::themed(&compact(body))),
-        Err(_) => out.push_str("<text y=\"20\">This drawing failed. Its data are in the table below.</text>\n"),
+    match (drawn, colours) {
+        (Ok(()), Colours::Page) => out.push_str(&ink::themed(&compact(body))),
+        (Ok(()), Colours::Fixed) => out.push_str(&compact(body)),
+        (Err(_), _) => out.push_str("<text y=\"20\">This drawing failed. Its data are in the table below.</text>\n"),
     }
     out.push_str("</svg>\n");
     out

@@ -4,10 +4,11 @@ use pagesieve_core::summary::{BlockCounts, share};
 
 use super::{RateView, SourceView};
 use crate::claims::{CLAIMS, Claim};
+use crate::figures::{Figure, GridCell, SkipGrid};
 use crate::{GridRate, TraceReport, format};
 
 /// One class: rows of block sizes, columns of intervals.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GridView {
     /// The class as the seed names it.
     pub label: String,
@@ -19,6 +20,8 @@ pub struct GridView {
     pub rows: Vec<GridRow>,
     /// What becomes of the claim, in a sentence.
     pub verdict: String,
+    /// The rates as lines.
+    pub figure: Figure,
 }
 
 /// One block size.
@@ -46,13 +49,15 @@ fn grid(claim: &'static Claim, traces: &[TraceReport]) -> Option<GridView> {
         .iter()
         .map(|&size| GridRow {
             block: format::round_bytes(size),
-            cells: intervals
-                .iter()
-                .map(|&interval| cell(rates.iter().filter(|rate| rate.block_size == size && rate.interval_ns == interval), claim))
-                .collect(),
+            cells: intervals.iter().map(|&interval| judged(&blocks(&rates, size, interval), claim)).collect(),
         })
         .collect();
+    let cell =
+        |(&block_size, &interval_ns)| GridCell { block_size, interval_ns, blocks: blocks(&rates, block_size, interval_ns) };
+    let cells = sizes.iter().flat_map(|size| intervals.iter().map(move |interval| (size, interval))).map(cell).collect();
+    let drawing = SkipGrid { subject: claim.label.into(), claim: Some(claim), cells };
     (!rows.is_empty()).then(|| GridView {
+        figure: Figure::of(drawing, &format!("grid-{}", claim.class)),
         label: claim.label.into(),
         claim: claim.range(),
         intervals: intervals.into_iter().map(format::duration).collect(),
@@ -62,11 +67,16 @@ fn grid(claim: &'static Claim, traces: &[TraceReport]) -> Option<GridView> {
 }
 
 /// All blocks of all traces of a class are taken together.
-fn cell<'a>(rates: impl Iterator<Item = &'a &'a GridRate> + Clone, claim: &'static Claim) -> (RateView, RateView) {
-    let sum = |of: fn(&BlockCounts) -> u64| rates.clone().map(|rate| of(&rate.blocks)).fold(0, u64::saturating_add);
+fn blocks(rates: &[&GridRate], block_size: u64, interval_ns: u64) -> BlockCounts {
+    let mut sum = BlockCounts::default();
+    let of_cell = rates.iter().filter(|rate| (rate.block_size, rate.interval_ns) == (block_size, interval_ns));
+    of_cell.for_each(|rate| sum.add(&rate.blocks));
+    sum
+}
+
+fn judged(blocks: &BlockCounts, claim: &'static Claim) -> (RateView, RateView) {
     let rate = |part, whole| RateView::of(whole, share(part, whole), Some(claim));
-    let all = rate(sum(|blocks| blocks.skipped.total()), sum(|blocks| blocks.total));
-    (all, rate(sum(|blocks| blocks.skipped_resident), sum(|blocks| blocks.resident)))
+    (rate(blocks.skipped.total(), blocks.total), rate(blocks.skipped_resident, blocks.resident))
 }
 
 /// How many of the measured cells reach the claim.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pagesieve_core::summary::{BlockCounts, VerifySummary, share};
+use pagesieve_core::summary::{BlockCounts, ReplaySummary, VerifySummary, share};
 
 use super::grid::{GridView, grids};
 use super::{LITERAL, PROVEN, RateView, SourceView, TraceView, claim_of, guest_pages, headline, most_lost, part_of};
@@ -28,6 +28,8 @@ pub struct PageView {
     pub classes: Vec<ClassRow>,
     /// The claims by block size and interval, one for each class with recorded traces.
     pub grids: Vec<GridView>,
+    /// One bar for each class with recorded traces; `None` if there are none.
+    pub class_bars: Option<Figure>,
     /// Bars of all traces; `None` if no trace has a replay of the proven policy.
     pub figure: Option<Figure>,
     /// The traces one by one.
@@ -84,6 +86,12 @@ pub struct ClassRow {
 }
 
 impl PageView {
+    /// All figures in the order of the page.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        let first = self.class_bars.iter().chain(&self.figure).chain(self.grids.iter().map(|grid| &grid.figure));
+        first.chain(self.traces.iter().flat_map(TraceView::figures))
+    }
+
     /// Puts a report into words.
     #[must_use]
     pub fn of(report: &Report) -> Self {
@@ -95,6 +103,7 @@ impl PageView {
             beside: beside(&report.traces, &rows),
             classes: CLAIMS.iter().map(|claim| ClassRow::of(claim, &report.traces)).collect(),
             grids: grids(&report.traces),
+            class_bars: class_bars(&report.traces),
             figure: bars(&report.traces),
             traces: report.traces.iter().enumerate().map(|(at, trace)| TraceView::of(at, trace)).collect(),
             rows,
@@ -183,22 +192,41 @@ fn bars(traces: &[TraceReport]) -> Option<Figure> {
         })
         .collect();
     let drawing = SkipBars { subject: "proven policy, all traces".into(), rows };
-    (!drawing.rows.is_empty()).then(|| Figure::of(&drawing, "all-traces"))
+    (!drawing.rows.is_empty()).then(|| Figure::of(drawing, "all-traces"))
+}
+
+/// The recorded traces of a class with their replays under the proven policy, and how many synthetic ones are left out.
+fn recorded_of<'a>(claim: &Claim, traces: &'a [TraceReport]) -> (Vec<(&'a TraceReport, &'a ReplaySummary)>, usize) {
+    let of_class = traces.iter().filter(|trace| trace.class.as_deref() == Some(claim.class));
+    let (recorded, synthetic): (Vec<_>, Vec<_>) = of_class
+        .filter_map(|trace| Some((trace, headline(trace)?)))
+        .partition(|(trace, _)| SourceView::of(&trace.provenance.source).observed());
+    (recorded, synthetic.len())
+}
+
+fn class_bars(traces: &[TraceReport]) -> Option<Figure> {
+    let row = |claim: &'static Claim| {
+        let (recorded, _) = recorded_of(claim, traces);
+        let mut blocks = BlockCounts::default();
+        recorded.iter().for_each(|(_, replay)| blocks.add(&replay.blocks));
+        let lost_pages = recorded.iter().map(|(_, replay)| replay.lost_pages).fold(0, u64::saturating_add);
+        let label = format!("{} ({})", claim.label, format::plural(recorded.len() as u64, "trace", "traces"));
+        (blocks.total > 0).then_some(SkipRow { label, blocks, claim: Some(claim), lost_pages })
+    };
+    let rows: Vec<SkipRow> = CLAIMS.iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| Figure::of(SkipBars { subject: "proven policy, by class".into(), rows }, "classes"))
 }
 
 impl ClassRow {
     fn of(claim: &'static Claim, traces: &[TraceReport]) -> Self {
-        let of_class = traces.iter().filter(|trace| trace.class.as_deref() == Some(claim.class));
-        let (recorded, synthetic): (Vec<_>, Vec<_>) = of_class
-            .filter_map(|trace| Some((trace, headline(trace)?)))
-            .partition(|(trace, _)| SourceView::of(&trace.provenance.source).observed());
+        let (recorded, synthetic) = recorded_of(claim, traces);
         let sum =
             |of: fn(&BlockCounts) -> u64| recorded.iter().map(|(_, replay)| of(&replay.blocks)).fold(0, u64::saturating_add);
         let (total, resident) = (sum(|blocks| blocks.total), sum(|blocks| blocks.resident));
         Self {
             label: claim.label.into(),
             claim: claim.range(),
-            traces: match (recorded.len(), synthetic.len()) {
+            traces: match (recorded.len(), synthetic) {
                 (0, 0) => "none".into(),
                 (recorded, 0) => recorded.to_string(),
                 (recorded, synthetic) => format!("{recorded} ({synthetic} synthetic not counted)"),

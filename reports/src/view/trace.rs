@@ -5,7 +5,9 @@ use pagesieve_core::summary::{ReplaySummary, share};
 use super::{LITERAL, PROVEN, RateView, SourceView, claim_of, guest_pages, headline, most_lost, part_of};
 use crate::TraceReport;
 use crate::claims::{Claim, Verdict};
-use crate::figures::{DirtyRate, Figure, PageHeatmap, SkipBars, SkipRow};
+use crate::figures::{
+    Cost, DirtyRate, Figure, Links, PageHeatmap, PolicyBar, PolicyBars, RedirtyBars, SkipBars, SkipRow, WorkingSet,
+};
 use crate::format;
 
 /// One trace, ready to be printed.
@@ -25,12 +27,24 @@ pub struct TraceView {
     pub warnings: Vec<String>,
     /// One row for each replay.
     pub policies: Vec<PolicyRow>,
+    /// What the policies send and lose: one figure for each scenario that was replayed.
+    pub compared: Vec<Figure>,
     /// What became of the blocks; `None` without replays.
     pub bars: Option<Figure>,
+    /// Migrations over several links, foretold and come; `None` without any.
+    pub links: Option<Figure>,
     /// Dirty rate over time; `None` without epochs.
     pub dirty_rate: Option<Figure>,
+    /// Working set over time; `None` without epochs.
+    pub working_set: Option<Figure>,
+    /// How long pages rest between two writes; `None` if no write could be seen.
+    pub redirty: Option<Figure>,
     /// Dirty pages over address and time; `None` if there is no map.
     pub heatmap: Option<Figure>,
+    /// What the recording did to the target; `None` without epochs.
+    pub cost: Option<Figure>,
+    /// The same in numbers: name and value.
+    pub cost_facts: Vec<(String, String)>,
     /// Results of the check: name and value.
     pub checks: Vec<(String, String)>,
     /// What the check found wrong.
@@ -71,21 +85,36 @@ pub struct PolicyRow {
 }
 
 impl TraceView {
+    /// Its figures in the order of the page.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        let over_time = [&self.links, &self.dirty_rate, &self.working_set, &self.redirty, &self.heatmap, &self.cost];
+        self.compared.iter().chain(&self.bars).chain(over_time.into_iter().flatten())
+    }
+
     pub(super) fn of(at: usize, trace: &TraceReport) -> Self {
         let anchor = format!("trace-{}", at + 1);
         let source = SourceView::of(&trace.provenance.source);
         let pages = guest_pages(trace);
         let dirty_rate = DirtyRate::of(&trace.name, &trace.timeline);
         let heatmap = PageHeatmap::of(&trace.name, &trace.heatmap);
+        let cost = Cost::of(&trace.name, &trace.timeline);
+        let id = |what: &str| format!("{anchor}-{what}");
         Self {
             name: trace.name.clone(),
             class: trace.class.clone().unwrap_or_else(|| format::NONE.into()),
             answer: answer(trace),
             warnings: warnings(trace, &source),
             policies: trace.replays.iter().map(|replay| PolicyRow::of(replay, claim_of(trace), pages)).collect(),
-            bars: bars(trace, &format!("{anchor}-skips")),
-            dirty_rate: (!dirty_rate.intervals.is_empty()).then(|| Figure::of(&dirty_rate, &format!("{anchor}-dirty-rate"))),
-            heatmap: (!heatmap.is_empty()).then(|| Figure::of(&heatmap, &format!("{anchor}-heatmap"))),
+            compared: ["sync", "precopy"].into_iter().filter_map(|scenario| compared(trace, scenario, &anchor)).collect(),
+            bars: bars(trace, &id("skips")),
+            links: Links::of(&trace.name, &trace.links).map(|links| Figure::of(links, &id("links"))),
+            dirty_rate: (!dirty_rate.intervals.is_empty()).then(|| Figure::of(dirty_rate, &id("dirty-rate"))),
+            working_set: WorkingSet::of(&trace.name, &trace.working_sets, &trace.timeline)
+                .map(|set| Figure::of(set, &id("working-set"))),
+            redirty: RedirtyBars::of(&trace.name, &trace.redirty).map(|bars| Figure::of(bars, &id("redirty"))),
+            heatmap: (!heatmap.is_empty()).then(|| Figure::of(heatmap, &id("heatmap"))),
+            cost_facts: cost.as_ref().map_or_else(Vec::new, |cost| cost.facts(trace.epochs, trace.trace_bytes)),
+            cost: cost.map(|cost| Figure::of(cost, &id("cost"))),
             checks: checks(trace),
             violations: trace.verify.violations.clone(),
             facts: facts(trace, &source),
@@ -193,7 +222,20 @@ fn bars(trace: &TraceReport, id: &str) -> Option<Figure> {
         lost_pages: replay.lost_pages,
     };
     let rows: Vec<SkipRow> = trace.replays.iter().map(row).collect();
-    (!rows.is_empty()).then(|| Figure::of(&SkipBars { subject: trace.name.clone(), rows }, id))
+    (!rows.is_empty()).then(|| Figure::of(SkipBars { subject: trace.name.clone(), rows }, id))
+}
+
+fn compared(trace: &TraceReport, scenario: &str, anchor: &str) -> Option<Figure> {
+    let row = |replay: &ReplaySummary| PolicyBar {
+        policy: replay.policy.clone(),
+        sent: replay.bytes.sent,
+        resent: replay.bytes.resent,
+        wire: replay.bytes.wire,
+        lost_pages: replay.lost_pages,
+    };
+    let rows: Vec<PolicyBar> = trace.replays.iter().filter(|replay| replay.scenario == scenario).map(row).collect();
+    let bars = PolicyBars { subject: trace.name.clone(), scenario: scenario.into(), rows };
+    (!bars.rows.is_empty()).then(|| Figure::of(bars, &format!("{anchor}-policies-{scenario}")))
 }
 
 fn checks(trace: &TraceReport) -> Vec<(String, String)> {
@@ -245,6 +287,10 @@ fn facts(trace: &TraceReport, source: &SourceView) -> Vec<(String, String)> {
         ("Write protection".into(), or_dash(&from.arming)),
         ("Recorded".into(), format::date(from.created)),
         ("Recorded by".into(), or_dash(&from.tool)),
+        ("Trace format".into(), or_dash(&from.format)),
+        ("Clock".into(), or_dash(&from.clock)),
+        ("Epochs of".into(), if from.epoch_ns == 0 { format::NONE.into() } else { format::duration(from.epoch_ns) }),
+        ("Page contents compared".into(), if from.fingerprints { "yes" } else { "no" }.into()),
         ("Target".into(), or_dash(&from.target)),
         ("CPU".into(), if from.cpu.is_empty() { format::NONE.into() } else { format!("{} × {}", from.cpus, from.cpu) }),
         ("Memory of the machine".into(), memory(from.memory)),
@@ -257,6 +303,7 @@ fn facts(trace: &TraceReport, source: &SourceView) -> Vec<(String, String)> {
         ("Lost events".into(), format::count(trace.lost_events)),
         ("Guest memory".into(), format::bytes(trace.guest_bytes)),
         ("Of this, holding data at the end".into(), format::bytes(trace.resident_bytes)),
+        ("Size of the trace".into(), memory(trace.trace_bytes)),
         ("Recording".into(), if from.complete { "complete".into() } else { "cut short".into() }),
     ]
 }
