@@ -24,7 +24,7 @@ mod watch;
 pub use config::{ReplayConfig, ReplayError, Scenario, Start, TraceInfo, UnknownScenario, UnknownStart};
 pub use fleet::{Fleet, ReplayResult};
 pub use heatmap::HeatmapBuilder;
-pub use log::{ActionLog, Digest};
+pub use log::{ActionLog, Digest, Verdict};
 pub use page_use::PageUseBuilder;
 pub use replay::{replay, replay_all, trace_length};
 pub use sweep::sweep;

@@ -1,14 +1,34 @@
 //! The log of actions: what two runs are compared by.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
-use pagesieve_core::{Action, BlockId, Nanos, Outcome};
+use pagesieve_core::{Action, BlockId, Epoch, Migration, Nanos, Outcome};
 
 use crate::wire;
+
+/// An action about a block, and where the replay stood.
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// When.
+    pub time: Nanos,
+    /// Rounds completed before it.
+    pub round: u32,
+    /// The epoch in progress.
+    pub epoch: Epoch,
+    /// The pages of the block.
+    pub pages: Range<u64>,
+    /// What is done with it.
+    pub action: &'a Action,
+}
+
+/// Is told of every action about a block.
+pub type Observer = Box<dyn FnMut(&Verdict<'_>) + Send>;
 
 /// Length and hash of all actions with their times, and the lines themselves if a sink was given.
 pub struct ActionLog {
     sink: Option<Box<dyn Write + Send>>,
+    observer: Option<Observer>,
     line: Vec<u8>,
     digest: Digest,
     error: Option<io::Error>,
@@ -27,13 +47,31 @@ impl ActionLog {
     /// A log that keeps the digest only.
     #[must_use]
     pub fn new() -> Self {
-        Self { sink: None, line: Vec::new(), digest: Digest { actions: 0, hash: 0 }, error: None }
+        Self { sink: None, observer: None, line: Vec::new(), digest: Digest { actions: 0, hash: 0 }, error: None }
     }
 
     /// A log that writes a line `<nanoseconds> <action>` for each action as well.
     #[must_use]
     pub fn with_sink(sink: Box<dyn Write + Send>) -> Self {
         Self { sink: Some(sink), ..Self::new() }
+    }
+
+    /// A log that keeps the digest and tells of each action about a block.
+    #[must_use]
+    pub fn with_observer(observer: Observer) -> Self {
+        Self { observer: Some(observer), ..Self::new() }
+    }
+
+    /// Tells the observer, if the action is about a block. The engine gave the action just now, so its name of the block is good.
+    pub(crate) fn observe(&mut self, now: Nanos, action: &Action, migration: &Migration) {
+        let Some(observer) = &mut self.observer else { return };
+        let block = match action {
+            Action::ReadBlock(block) | Action::SendZero(block) => block,
+            Action::Send { block, .. } | Action::Skip { block, .. } | Action::Defer { block, .. } => block,
+            _ => return,
+        };
+        let pages = migration.blocks().pages(*block);
+        observer(&Verdict { time: now, round: migration.rounds(), epoch: migration.open_epoch(), pages, action });
     }
 
     pub(crate) fn push(&mut self, now: Nanos, action: &Action) {

@@ -235,6 +235,7 @@ impl Run {
             let before = self.watch.as_ref().map(|watch| self.migration.explain(watch.gfn()));
             let Some(action) = self.migration.poll_action() else { break };
             self.log.push(self.now, &action);
+            self.log.observe(self.now, &action, &self.migration);
             if let (Some(watch), Some(before)) = (&mut self.watch, before) {
                 watch.action(self.now, &action, &before, &self.migration);
             }
