@@ -1,6 +1,5 @@
 //! What the engine is told where little is known.
 
-use crate::maps::Region;
 use std::process::{Child, Command};
 
 use pagesieve_core::Coverage;
@@ -9,7 +8,9 @@ use pagesieve_ebpf::HookChoice;
 use pagesieve_traces::Frame;
 
 use super::*;
+use crate::maps::Region;
 use crate::pagemap;
+use crate::target::CommandOutput;
 
 /// A process that is ended with the test.
 struct Sleeper(Child);
