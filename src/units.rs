@@ -31,6 +31,15 @@ pub(crate) fn gfn(text: &str) -> Result<Gfn, String> {
     number.map(Gfn).map_err(|_| format!("`{text}` is no guest frame number: write it like 8000 or 0x1f40"))
 }
 
+/// Parses a range of guest frame numbers: `0x100..0x200`, the last one not included, or a single one.
+pub(crate) fn gfns(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let wrong = || format!("`{text}` is no range of guest frames: write it like 0x100..0x200, or 0x100 for a single one");
+    match text.split_once("..") {
+        Some((start, end)) => Ok(gfn(start).map_err(|_| wrong())?.0..gfn(end).map_err(|_| wrong())?.0),
+        None => gfn(text).ok().and_then(|page| Some(page.0..page.0.checked_add(1)?)).ok_or_else(wrong),
+    }
+}
+
 /// Parses the size of a block: a power of two of at least a page.
 pub(crate) fn block_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no block size: write a power of two from 4KiB up, such as 64KiB");
@@ -119,6 +128,8 @@ mod tests {
         assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
         assert_eq!(bandwidth("1Gbit"), Ok(125_000_000));
         assert_eq!(show_bytes(1_572_864), "1.5 MiB");
+        assert_eq!((gfns("0x10..32"), gfns("7")), (Ok(16..32), Ok(7..8)));
+        assert!(["", "1..", "..2", "1-2", "18446744073709551615"].iter().all(|text| gfns(text).is_err()));
     }
 
     #[test]

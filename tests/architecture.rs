@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "pagesieve",
         &[
+            "pagesieve-convert",
             "pagesieve-core",
             "pagesieve-live",
             "pagesieve-recorder",
@@ -21,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("pagesieve-recorder", &["pagesieve-core", "pagesieve-ebpf", "pagesieve-traces"]),
+    ("pagesieve-convert", &["pagesieve-core", "pagesieve-replayer", "pagesieve-traces"]),
     ("pagesieve-replayer", &["pagesieve-core", "pagesieve-traces"]),
     ("pagesieve-live", &["pagesieve-core"]),
     ("pagesieve-reports", &["pagesieve-core"]),
@@ -37,6 +39,7 @@ const FREE_OF: &[(&str, &[&str])] = &[
     ("pagesieve-core", &["aya", "tokio"]),
     ("pagesieve-traces", &["aya", "tokio"]),
     ("pagesieve-replayer", &["aya", "tokio"]),
+    ("pagesieve-convert", &["aya", "tokio"]),
     // Letters must come from the program, not from the fonts of a machine.
     ("pagesieve-reports", &["aya", "tokio", "font-kit", "fontdb"]),
     ("pagesieve-live", &["aya"]),

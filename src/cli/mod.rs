@@ -13,6 +13,7 @@ mod target;
 mod tools;
 mod top;
 mod trace;
+mod trace_tools;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -29,6 +30,7 @@ pub(crate) use target::TargetOptions;
 pub(crate) use tools::{Demo, Doctor, Synth, Workload};
 pub(crate) use top::Top;
 pub(crate) use trace::{Report, Trace, TraceFile};
+pub(crate) use trace_tools::{TraceConvert, TraceCut, TraceImport, TraceMerge};
 
 /// Finds out which memory pages of a running VM or process really need to be sent, and proves it.
 #[derive(Parser)]

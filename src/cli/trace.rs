@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use pagesieve_reports::FileFormat;
 
-use super::EngineOptions;
+use super::{EngineOptions, TraceConvert, TraceCut, TraceImport, TraceMerge};
 
 /// Write a report on traces: a page with figures, and its numbers
 #[derive(Args)]
@@ -60,7 +60,7 @@ impl ReportFormat {
     }
 }
 
-/// Look at traces
+/// Look at traces, cut and join them, and exchange them with other tools
 #[derive(Subcommand)]
 pub(crate) enum Trace {
     /// Print what a trace is and what it holds
@@ -81,6 +81,10 @@ A trace that was cut is valid up to its last whole frame. Whether its dirty log 
 Example:
   pagesieve trace dump --json demo.trace | head")]
     Dump(TraceFile),
+    Cut(TraceCut),
+    Merge(TraceMerge),
+    Convert(TraceConvert),
+    Import(TraceImport),
 }
 
 #[derive(Args)]

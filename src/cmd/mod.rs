@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use pagesieve_traces::{ReadError, Reader};
+use pagesieve_traces::{ReadError, ReadOptions, Reader};
 
 use crate::cli::Verb;
 
@@ -62,10 +62,15 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 
 /// Opens a trace. An error says what to do; the caller names the file.
 pub(crate) fn open(file: &Path) -> anyhow::Result<Reader> {
+    open_with(file, ReadOptions::default())
+}
+
+/// Opens a trace as [`open`] does, with choices.
+pub(crate) fn open_with(file: &Path, options: ReadOptions) -> anyhow::Result<Reader> {
     if file.is_dir() {
         bail!("it is a directory; name a trace in it");
     }
-    match Reader::open(file) {
+    match Reader::open_with(file, options) {
         Err(ReadError::Open { error, .. }) if error.kind() == ErrorKind::NotFound => {
             bail!("there is no such file; check its name and path")
         }

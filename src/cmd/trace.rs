@@ -1,10 +1,17 @@
-//! `pagesieve trace info|validate|dump`.
+//! `pagesieve trace`: to look at traces is done here, to make others of them in the modules below.
+
+mod convert;
+mod cut;
+mod import;
+mod place;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pagesieve_traces::{DumpFormat, Info, dump, info, validate};
+use indicatif::{ProgressBar, ProgressStyle};
+use pagesieve_traces::{DumpFormat, Info, OnDamage, ReadOptions, Reader, dump, info, validate};
 
 use super::VIOLATION;
 use crate::cli::{Trace, TraceFile};
@@ -19,8 +26,40 @@ pub(crate) fn run(verb: &Trace) -> anyhow::Result<ExitCode> {
             Err(error) if output::is_closed_pipe(&error) => {}
             done => done?,
         },
+        Trace::Cut(options) => cut::run_cut(options)?,
+        Trace::Merge(options) => cut::run_merge(options)?,
+        Trace::Convert(options) => convert::run(options)?,
+        Trace::Import(options) => import::run(options)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a trace of which the whole frames are wanted, even if others behind them are damaged.
+fn open_whole(file: &Path) -> anyhow::Result<Reader> {
+    super::open_with(file, ReadOptions { on_damage: OnDamage::Stop, ..ReadOptions::default() })
+}
+
+/// A bar over the bytes of these files, each read so many times.
+fn bar_of<'a>(files: impl Iterator<Item = &'a PathBuf>, times: u64) -> ProgressBar {
+    let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|found| found.len()).sum();
+    let bar = ProgressBar::new(bytes * times);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3} % {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Prints what a tool did: a line, or its document with the name of the output.
+fn result(verb: &str, file: &Path, as_json: bool, text: String, mut document: serde_json::Value) -> anyhow::Result<()> {
+    if !as_json {
+        return output::line(format_args!("{}: {text}", file.display()));
+    }
+    if let Some(fields) = document.as_object_mut() {
+        let schema = serde_json::json!({ "name": format!("pagesieve.trace.{verb}"), "version": "1.0" });
+        fields.insert("schema".to_owned(), schema);
+        fields.insert("output".to_owned(), file.display().to_string().into());
+    }
+    output::json(&document)
 }
 
 fn show_info(file: &TraceFile) -> anyhow::Result<()> {

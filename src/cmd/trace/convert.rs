@@ -1,0 +1,73 @@
+//! `pagesieve trace convert`.
+
+use anyhow::{Context, bail};
+use pagesieve_convert::export::row_writer;
+use pagesieve_convert::{Exported, Format, Rows, export_events, export_verdicts, is_cut_off};
+use pagesieve_replayer::{ReplayConfig, TraceInfo, trace_length};
+use pagesieve_traces::End;
+use serde_json::json;
+
+use super::place::{Place, STANDARD};
+use super::{bar_of, open_whole, result};
+use crate::cli::TraceConvert;
+use crate::cmd::replay::name_of;
+
+pub(super) fn run(options: &TraceConvert) -> anyhow::Result<()> {
+    convert(options).with_context(|| format!("convert {}", options.file.display()))
+}
+
+fn convert(options: &TraceConvert) -> anyhow::Result<()> {
+    let standard = options.output.as_os_str() == STANDARD;
+    let Some(format) = options.to.or_else(|| Format::of_path(&options.output)) else {
+        let path = options.output.display();
+        bail!("tell the format of {path}: its name ends with none of .csv, .jsonl, .parquet, .json; name it with --to");
+    };
+    let mut reader = open_whole(&options.file)?;
+    let place = if standard {
+        Place::Standard
+    } else {
+        Place::new(&options.output, std::slice::from_ref(&options.file), options.how.force)?
+    };
+    let rows = Rows::from(options.rows);
+    let header = reader.header().clone();
+    let mut writer = row_writer(format, rows, &header, place.output()?)?;
+    let bar = bar_of([&options.file].into_iter(), 1);
+    let mut progress = |bytes| bar.set_position(bytes);
+    let done = match rows {
+        Rows::Events => export_events(&mut reader, writer.as_mut(), &mut progress)?,
+        Rows::Verdicts => {
+            // A damaged trace may have no length: then a migration is watched as long as the options say.
+            let length = trace_length(&mut open_whole(&options.file)?).unwrap_or_default();
+            let name = name_of(&options.file);
+            let trace = TraceInfo { name: &name, header: &header, length };
+            let config = ReplayConfig { policy: options.policy, scenario: options.scenario, ..options.engine.config() };
+            export_verdicts(trace, &mut reader, config, writer.as_mut(), &mut progress)?
+        }
+    };
+    bar.finish_and_clear();
+    drop(writer);
+    place.keep()?;
+    finish(options, format, rows, &done, standard)
+}
+
+fn finish(options: &TraceConvert, format: Format, rows: Rows, done: &Exported, standard: bool) -> anyhow::Result<()> {
+    let missing = is_cut_off(done.end.as_ref());
+    if let (Some(missing), Some(End::Damaged { .. })) = (&missing, &done.end) {
+        bail!("read all of it: {missing}; what is whole is in {}", options.output.display());
+    }
+    if standard {
+        return Ok(());
+    }
+    let table = match rows {
+        Rows::Events => "events",
+        Rows::Verdicts => "verdicts",
+    };
+    let drawn = if format == Format::Perfetto { ", drawn by epoch" } else { "" };
+    let of_input = missing.as_ref().map_or_else(String::new, |missing| format!("; of the input {missing}"));
+    let text = format!("{} {table} of {} frames as {}{drawn}{of_input}", done.rows, done.frames, format.name());
+    let document = json!({
+        "format": format.name(), "table": table, "rows": done.rows, "frames": done.frames, "replay": done.replay,
+        "incomplete": missing,
+    });
+    result("convert", &options.output, options.how.json, text, document)
+}
