@@ -120,7 +120,7 @@ pub struct VerdictRow {
     pub verdict: &'static str,
     /// Why it was skipped or deferred.
     pub reason: Option<&'static str>,
-    /// In which form it was sent: `raw`, `smallest` or `zero`.
+    /// In which form it was sent: `raw` or `smallest`; or `zero` for a marker that it is zero, which counts as skipped.
     pub encoding: Option<&'static str>,
 }
 
@@ -131,7 +131,8 @@ impl VerdictRow {
         let (block, word, reason, encoding) = match verdict.action {
             Action::Send { block, encoding: Encoding::Raw } => (block, "sent", None, Some("raw")),
             Action::Send { block, encoding: Encoding::Smallest } => (block, "sent", None, Some("smallest")),
-            Action::SendZero(block) => (block, "sent", None, Some("zero")),
+            // A marker without data; the engine's own account calls that a skip, too.
+            Action::SendZero(block) => (block, "skipped", Some("zero"), Some("zero")),
             Action::Skip { block, reason } => (block, "skipped", Some(skip_reason(*reason)), None),
             Action::Defer { block, reason } => (block, "deferred", Some(defer_reason(*reason)), None),
             _ => return None,

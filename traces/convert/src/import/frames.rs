@@ -180,7 +180,8 @@ impl<'a, W: Write> Frames<'a, W> {
 #[cfg(test)]
 mod tests {
     use pagesieve_core::Origin;
-    use pagesieve_traces::{Checker, Reader};
+    use pagesieve_traces::Reader;
+    use pagesieve_traces::check::Checker;
 
     use super::*;
     use crate::import::slots::Touched;

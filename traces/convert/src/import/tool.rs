@@ -12,7 +12,7 @@ use crate::whole::TOOL;
 const BEGINNING: u64 = 64 << 10;
 
 /// What is wrong if perf's lines have no address.
-pub(super) const NO_ADDRESSES: &str = "its lines have no address: record with `perf record -d -e page-faults -c 1`, and print with \
+pub(super) const NO_ADDRESSES: &str = "its lines have no address: record with `perf record -d --sample-cpu -e page-faults -c 1`, and print with \
                                        `perf script --ns -F comm,pid,tid,cpu,time,event,addr,ip`";
 
 /// A tool whose output can be imported.
@@ -52,7 +52,7 @@ impl Tool {
     pub(super) fn advice(self) -> &'static str {
         match self {
             Tool::Perf => {
-                "record with `perf record -d -e page-faults -c 1 -p PID`, and print with \
+                "record with `perf record -d --sample-cpu -e page-faults -c 1 -p PID`, and print with \
                  `perf script --ns -F comm,pid,tid,cpu,time,event,addr,ip > FILE`"
             }
             Tool::Damo => {
