@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a trace, runs a replay, or looks at the clock or the machine. The same report gives the same bytes
 //! everywhere. [`view`] puts numbers into words once for all formats; [`figures`] draws; [`write()`] is the only function that
-//! touches a file.
+//! touches a file. [`compare`] holds two reports against each other.
 
 pub mod claims;
 pub mod compare;

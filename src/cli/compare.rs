@@ -13,14 +13,15 @@ Examples:
   pagesieve compare --threshold 1%,skip=0.5% --same-input base/summary.json new/summary.json
   pagesieve compare --format markdown -o compare.md --force base/summary.json new/summary.json
 
-Takes two summary.json of report, or two documents of sweep --format json, replay --json or verify --json.
-Traces are paired by name; replays by policy, scenario and block size; syncs by block size and interval.
+Takes two summary.json of report, or two documents of sweep --format json, replay --json or
+verify --json. Traces are paired by name; replays by policy, scenario and block size; syncs by
+block size and interval.
 
-Thresholds: skip, sent, resent, wire, rounds, downtime, total, lost-events. A percentage is one of the base; for
-skip (skip.all, skip.resident) it is one in points. The default is 0.1%: replays have no noise, so any
-difference was made by a change of the program, and it need not be large to matter. Lost pages, violations,
-recall and convergence have no threshold: any change for the worse is a regression. What aging-literal
-loses is only noted.
+Thresholds: skip, sent, resent, wire, rounds, downtime, total, lost-events. A percentage is one
+of the base; for skip (skip.all, skip.resident) it is one in points. The default is 0.1%:
+replays have no noise, so any difference was made by a change of the program, and it need not be
+large to matter. Lost pages, violations, recall and convergence have no threshold: any change for
+the worse is a regression. What aging-literal loses is only noted.
 
 Exit status: 0 no regression, 1 regression, 2 wrong usage, 3 failed")]
 pub(crate) struct Compare {

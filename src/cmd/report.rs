@@ -49,7 +49,7 @@ pub(crate) fn write(
     engine: &EngineOptions,
     command: &str,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    let bar = output::bar(files.len() as u64, "{bar:24} {pos}/{len} {msg} {eta}");
+    let bar = output::bar(files.len() as u64, "{bar:24} {pos}/{len} {msg}, {eta} left");
     let mut traces = Vec::new();
     for file in files {
         bar.set_message(name_of(file));

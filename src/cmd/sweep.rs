@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
 }
 
 fn replay(files: &[PathBuf], grid: &Grid) -> anyhow::Result<Vec<Row>> {
-    let bar = output::bar(0, "{bar:24} {percent:>3} % {eta}");
+    let bar = output::bar(0, "{bar:24} {percent:>3} %, {eta} left");
     let rows = sweep(files, grid, &|progress: Progress| {
         bar.set_length(progress.total);
         bar.inc(progress.step);

@@ -195,13 +195,15 @@ fn shaped<T: DeserializeOwned>(schema: &Schema, parts: Vec<Json>) -> Result<Vec<
     parts.into_iter().map(shape).collect()
 }
 
-/// One entry for each name, in the order in which names come first.
+/// One entry for each trace, in the order in which they come. What is said of a name a second time is said of another trace of
+/// that name.
 fn by_trace(parts: impl Iterator<Item = Trace>) -> Vec<Trace> {
     let mut traces: Vec<Trace> = Vec::new();
     for part in parts {
-        match traces.iter_mut().find(|trace| trace.name == part.name) {
-            Some(trace) => trace.items.extend(part.items),
-            None => traces.push(part),
+        let has = |trace: &Trace| part.items.iter().any(|item| trace.items.iter().any(|other| other.part == item.part));
+        match traces.iter_mut().rev().find(|trace| trace.name == part.name) {
+            Some(trace) if !has(trace) => trace.items.extend(part.items),
+            _ => traces.push(part),
         }
     }
     traces

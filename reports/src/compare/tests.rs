@@ -108,6 +108,19 @@ fn a_rate_that_is_not_written_is_taken_from_the_counts() {
 }
 
 #[test]
+fn traces_that_share_a_name_are_two_traces() {
+    let rows = [("proven", 1), ("aging", 2), ("proven", 3), ("aging", 4)];
+    let document = |rows: &[(&str, u64)]| -> Json {
+        rows.iter().map(|(policy, wire)| replay("a", policy, *wire, 0.9, 0)).collect::<Vec<_>>().into()
+    };
+    let read = read(&document(&rows));
+    assert_eq!(read.traces.iter().map(|trace| trace.items.len()).collect::<Vec<_>>(), [2, 2]);
+    let comparison = compare(&document(&rows), &document(&[("proven", 1), ("aging", 2), ("proven", 3), ("aging", 5)]));
+    assert_eq!(outcomes(&comparison), [("aging, sync, 64 KiB".to_owned(), "wire", Outcome::Regression)]);
+    assert_eq!(junit(&comparison).unwrap().matches("<testsuite ").count(), 1, "a suite for each name");
+}
+
+#[test]
 fn two_of_a_kind_are_compared() {
     let replay = replay("a", "proven", 1, 0.9, 0);
     let mut sweep = json!({"schema": {"name": "pagesieve.sweep", "version": "1.0"}, "rows": [replay]});

@@ -36,7 +36,7 @@ impl Cells {
             base,
             new,
             change: size(change),
-            allowed: allowed(change.quantity, change.threshold),
+            allowed: if change.outcome == Outcome::Added { String::new() } else { allowed(change.quantity, change.threshold) },
         }
     }
 
