@@ -249,6 +249,38 @@ fn the_table_names_the_best_row_of_each_trace_or_none() {
     assert!(none.ends_with("page:\nidle.trace: none\nmixed.trace: none\n"), "sync has no downtime: {none}");
 }
 
+/// Columns of the row have names of their own in CSV and JSON; they mean the same.
+#[test]
+fn the_best_row_can_be_asked_for_by_the_name_of_its_column() {
+    let (dir, file) = (scratch(), [trace("mixed")]);
+    for (short, names) in [
+        ("wire", ["wire_bytes", "bytes.wire"]),
+        ("resent", ["resent_bytes", "bytes.resent"]),
+        ("skip", ["skip_rate", "skip_rate.total"]),
+    ] {
+        let best = sweep(&["--best", short], &file).expect_quiet_success();
+        assert!(best.contains("\nBest by "), "{best}");
+        for name in names {
+            assert_eq!(sweep(&["--best", name], &file).expect_quiet_success(), best, "{name}");
+            let plan = dir.path().join("plan.toml");
+            fs::write(&plan, format!("best = \"{name}\"\n")).unwrap();
+            assert_eq!(sweep(&["--sweep", text(&plan)], &file).expect_quiet_success(), best, "{name}");
+        }
+    }
+}
+
+/// With a terminal on standard error, which `script` makes, there is a bar that says how long it will take.
+#[test]
+fn a_terminal_sees_how_much_is_left() {
+    let Some(script) = ["/usr/bin/script"].into_iter().find(|path| Path::new(path).exists()) else {
+        return pagesieve_ebpf::testing::skipped("a_terminal_sees_how_much_is_left", "there is no program `script`");
+    };
+    let line = format!("{PAGESIEVE} sweep --block-size 4KiB,8KiB,16KiB {} >/dev/null", trace("heavy-io"));
+    let seen = run_command(Command::new(script).args(["-qec", &line, "/dev/null"]).env("TERM", "xterm"));
+    assert_eq!(seen.code, Some(0), "{seen:?}");
+    assert!(seen.stdout.contains(" %, ") && seen.stdout.contains(" left"), "{seen:?}");
+}
+
 #[test]
 fn traces_that_share_a_name_are_two_traces() {
     let dir = scratch();
