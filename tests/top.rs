@@ -44,7 +44,7 @@ fn sum(lines: &[Value], path: &str) -> u64 {
 #[track_caller]
 fn check(line: &Value, epoch: u64) {
     assert_schema(line, "pagesieve.top");
-    assert_eq!((count(line, "epoch"), at(line, "complete")), (epoch, &true.into()));
+    assert_eq!((count(line, "epoch"), at(line, "complete")), (epoch, &Value::from(true)));
     let blocks = |name: &str| count(line, &format!("sync.blocks.{name}"));
     let skipped: u64 = ["unpopulated", "zero", "unchanged", "same_content", "presumed_unused"]
         .map(|reason| count(line, &format!("sync.blocks.skipped.{reason}")))
@@ -73,17 +73,17 @@ fn a_command_is_watched_by_the_kernel_program_and_ended_with_the_display() {
     }
     let options = ["top", "--batch", "-n", "3", "--json", "--interval", "400ms", "--bandwidth", "10Gbit", "--source", "ebpf"];
     let workload = ["--", PAGESIEVE, "workload", "--class", "heavy-io", "--memory", "8MiB", "--seconds", "120"];
-    let lines = lines(&run(options.iter().chain(&workload)));
+    let lines = lines(&run::<&&str>(options.iter().chain(&workload)));
     assert_eq!(lines.len(), 3);
     for (line, epoch) in lines.iter().zip(1..) {
         check(line, epoch);
-        assert_eq!((at(line, "observed.ebpf_enabled"), at(line, "observed.fallback")), (&true.into(), &Value::Null));
+        assert_eq!((at(line, "observed.ebpf_enabled"), at(line, "observed.fallback")), (&Value::from(true), &Value::Null));
         assert!(at(line, "observed.hooks").as_array().unwrap().iter().any(|hook| hook.as_str().unwrap().contains("page_fault")));
         assert!(count(line, "memory.bytes") >= 8 << 20);
     }
     assert!(sum(&lines, "dirty.pages") > 0 && sum(&lines, "events.count") > 0, "{lines:#?}");
     assert!(!at(&lines[2], "hot").as_array().unwrap().is_empty());
-    assert_eq!(at(&lines[2], "forecast.converges"), &true.into(), "8 MiB over 10 Gbit/s");
+    assert_eq!(at(&lines[2], "forecast.converges"), &Value::from(true), "8 MiB over 10 Gbit/s");
     assert!(!fs::exists(format!("/proc/{}", count(&lines[0], "observed.pid"))).unwrap());
 }
 
@@ -95,11 +95,11 @@ fn without_the_kernel_program_the_scan_tells_all_but_events() {
     let target = target();
     let pid = target.pid().to_string();
     let options = ["top", "--batch", "-n", "2", "--json", "--bandwidth", "10Gbit", "--source", "pagemap-scan", "--pid", &pid];
-    let lines = lines(&run(options));
+    let lines = lines(&run::<&str>(options));
     lines.iter().zip(1..).for_each(|(line, epoch)| check(line, epoch));
     assert_eq!((lines.len(), sum(&lines, "events.count")), (2, 0));
     assert!(sum(&lines, "dirty.pages") > 0);
-    assert_eq!(at(&lines[0], "observed.ebpf_enabled"), &false.into());
+    assert_eq!(at(&lines[0], "observed.ebpf_enabled"), &Value::from(false));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_guest_is_told_by_its_own_addresses() {
     let mut qemu = Qemu::start(&["-machine", "q35", "-m", "128M"]);
     let socket = qemu.socket();
     let options = ["top", "--batch", "-n", "2", "--json", "--interval", "300ms", "--bandwidth", "10Gbit", "--qmp", text(&socket)];
-    let lines = lines(&run(options));
+    let lines = lines(&run::<&str>(options));
     lines.iter().zip(1..).for_each(|(line, epoch)| check(line, epoch));
     assert!(at(&lines[1], "observed.guest").is_string());
     // Below 1 MiB a PC has ROMs.
@@ -164,7 +164,7 @@ fn display(target: &Background, size: (u16, u16), environment: &[(&str, &str)]) 
     let pid = target.pid().to_string();
     let mut terminal = Terminal::start(&[PAGESIEVE, "top", "--interval", "200ms", "--pid", &pid], environment, size);
     terminal.wait_for(ALTERNATE);
-    terminal.wait_for("migration");
+    terminal.wait_to_see("migration");
     terminal
 }
 
@@ -179,7 +179,7 @@ fn keys_change_the_display_and_q_gives_the_terminal_back() {
     assert!(!terminal.is_cooked());
     for (key, answer) in [("?", "this help"), ("s", "hottest now"), (" ", "held"), ("l", "10 Gbit/s")] {
         terminal.press(key);
-        terminal.wait_for(answer);
+        terminal.wait_to_see(answer);
     }
     // The first q closes the help.
     terminal.press("q");
@@ -225,7 +225,7 @@ fn colors_are_left_out_if_they_are_not_wanted() {
     }
     let target = target();
     // Bold, underlined or colored text begins with one of these.
-    let styled = |output: &str| ["\x1b[1m", "\x1b[4m", "\x1b[3", "\x1b[9"].iter().any(|style| output.contains(style));
+    let styled = |output: &str| ["\x1b[1m", "\x1b[2m", "\x1b[4m", "\x1b[38;5;"].iter().any(|style| output.contains(style));
     for (environment, wanted) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
         let mut terminal = display(&target, (24, 80), environment);
         terminal.press("q");

@@ -56,10 +56,24 @@ impl Terminal {
         }
     }
 
-    /// Forgets what was written so far, so that only what comes next is waited for.
-    pub fn forget(&mut self) {
+    /// Waits until this is on the screen.
+    #[track_caller]
+    pub fn wait_to_see(&mut self, what: &str) {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while !self.screen().contains(what) {
+            assert!(Instant::now() < limit, "no {what:?} on the screen:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What is on the screen now.
+    pub fn screen(&mut self) -> String {
         self.output();
-        self.output.clear();
+        let size = rustix::termios::tcgetwinsize(&self.theirs).expect("it has a size");
+        let side = |length: u16| length.try_into().expect("it is not empty");
+        let mut emulator = vt100::Parser::new(side(size.ws_row), side(size.ws_col), 0);
+        emulator.process(&self.output);
+        emulator.screen().contents()
     }
 
     pub fn press(&self, keys: &str) {

@@ -9,10 +9,13 @@ use anyhow::Context;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
+use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::{Frame, Terminal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::output;
 
 /// The terminal is ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -29,6 +32,8 @@ impl Screen {
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(Arc::clone(&stop)).context("handle signals")?;
         give_back_on_panic();
+        // It looks into the environment by itself; what is asked for on the command line comes first.
+        force_color_output(output::has_color());
         let take = || -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
             enable_raw_mode()?;
             execute!(stdout(), EnterAlternateScreen, Hide)?;
@@ -90,9 +95,6 @@ fn watch_signals(stop: Arc<AtomicBool>) -> io::Result<()> {
     })?;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
 
 #[cfg(test)]
 mod tests;

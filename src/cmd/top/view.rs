@@ -22,7 +22,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 
 const HELP: &str = "\
- q Esc Ctrl-C  end
+\x20q Esc Ctrl-C  end
  l             foretell over another link
  s  left right another order of the ranges
  up down       move through the ranges
@@ -46,7 +46,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let foot_rows = foot_rows.min(body);
     frame.render_widget(Paragraph::new(Text::from(head)), Rect { height: head_rows, ..area });
     let middle = Rect { y: area.y + head_rows, height: body - foot_rows, ..area };
-    frame.render_widget(table(model, middle.height), middle);
+    frame.render_widget(table(model, middle), middle);
     let foot = Rect { y: area.y + area.height - foot_rows, height: foot_rows, ..area };
     frame.render_widget(Paragraph::new(foot_line(model)), foot);
     if model.help {
@@ -126,33 +126,40 @@ fn strip(heat: &[u16], width: usize) -> String {
     (0..width).map(shade).collect()
 }
 
+/// Columns of the table: what they are called, and how wide they are.
+const COLUMNS: [(&str, Constraint); 6] = [
+    ("guest addresses", Constraint::Min(21)),
+    ("epochs", Constraint::Length(7)),
+    ("now", Constraint::Length(7)),
+    ("size", Constraint::Length(10)),
+    ("slot", Constraint::Length(4)),
+    ("", Constraint::Length(10)),
+];
+
+/// Columns that a terminal so narrow shows.
+const NARROW: (u16, usize) = (68, 2);
+
 /// The hot ranges, as many as there are lines for.
-fn table(model: &Model, height: u16) -> Table<'static> {
-    let heading = Row::new(["slot", "guest addresses", "size", "epochs", "now", ""]);
+fn table(model: &Model, area: Rect) -> Table<'static> {
+    let columns = if area.width < NARROW.0 { NARROW.1 } else { COLUMNS.len() };
+    let heading = Row::new(COLUMNS.iter().take(columns).map(|(name, _)| *name));
     let heading = heading.style(styled(Style::new().add_modifier(Modifier::UNDERLINED)));
-    let rows: Vec<_> = model.ranges().iter().take(height.into()).map(range_row).collect();
-    let widths = [
-        Constraint::Length(4),
-        Constraint::Min(21),
-        Constraint::Length(10),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(10),
-    ];
-    Table::new(rows, widths).header(heading).column_spacing(1)
+    let rows: Vec<_> = model.ranges().iter().take(area.height.into()).map(|range| range_row(range, columns)).collect();
+    Table::new(rows, COLUMNS.iter().take(columns).map(|(_, width)| *width)).header(heading).column_spacing(1)
 }
 
-fn range_row(range: &HotRange) -> Row<'static> {
+fn range_row(range: &HotRange, columns: usize) -> Row<'static> {
     let percent = |thousandths: u16| format!("{:>5.1} %", f64::from(thousandths) / 10.0);
     let bar = "■".repeat((usize::from(range.share())).div_ceil(100));
-    Row::new([
-        format!("{:>4}", range.slot),
+    let cells = [
         format!("{:#x}-{:#x}", range.start.0 * PAGE_SIZE, range.end.0 * PAGE_SIZE),
-        format!("{:>10}", units::show_bytes(range.pages() * PAGE_SIZE)),
         percent(range.share()),
         percent(range.share_now()),
+        format!("{:>10}", units::show_bytes(range.pages() * PAGE_SIZE)),
+        format!("{:>4}", range.slot),
         bar,
-    ])
+    ];
+    Row::new(cells.into_iter().take(columns))
 }
 
 fn foot_line(model: &Model) -> Line<'static> {
@@ -160,9 +167,6 @@ fn foot_line(model: &Model) -> Line<'static> {
     let text = format!("q end  ? help  l link  space {hold}  s order: {}", model.order.name());
     Line::styled(text, styled(Style::new().add_modifier(Modifier::DIM)))
 }
-
-#[cfg(test)]
-mod tests;
 
 #[cfg(test)]
 mod tests;
