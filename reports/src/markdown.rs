@@ -137,6 +137,14 @@ fn section(out: &mut String, trace: &TraceView) {
             }),
         );
     }
+    if !trace.links_verdict.is_empty() {
+        let _ = writeln!(out, "\n### Foretold and come, by link\n\n{}\n", escape(&trace.links_verdict));
+        links(out, trace);
+    }
+    if !trace.cost_facts.is_empty() {
+        out.push_str("\n### What the recording did\n\n");
+        pairs(out, &trace.cost_facts);
+    }
     out.push_str("\n### Check\n\n");
     pairs(out, &trace.checks);
     for violation in &trace.violations {
@@ -145,6 +153,13 @@ fn section(out: &mut String, trace: &TraceView) {
     out.push_str("\n### Where it comes from\n\n");
     pairs(out, &trace.facts);
     out.push('\n');
+}
+
+/// The table of the figure.
+fn links(out: &mut String, trace: &TraceView) {
+    let Some(figure) = &trace.links else { return };
+    let heads: Vec<&str> = figure.table.columns.iter().map(|column| column.head.as_str()).collect();
+    table(out, &heads, figure.table.rows.iter().cloned());
 }
 
 fn judged(rate: &RateView) -> String {

@@ -30,7 +30,7 @@ pub struct EpochPoint {
     /// Events that are writes. A page that is armed raises one when it is first written.
     #[serde(default)]
     pub write_events: u64,
-    /// How long the dirty log took to be read, at the end of the epoch.
+    /// How long it took to close the epoch: to read the dirty log and, if that was wanted, to compare contents.
     #[serde(default)]
     pub scan_ns: u64,
     /// True if the target stood still meanwhile.

@@ -29,7 +29,7 @@ pub struct CostStep {
     pub start: u64,
     /// End in nanoseconds.
     pub end: u64,
-    /// Time in which the dirty log was read.
+    /// Time in which epochs were closed.
     pub scan_ns: u64,
     /// Epochs at whose end the target stood still.
     pub stopped: u64,
@@ -103,7 +103,7 @@ impl Cost {
         let of_time = format::percent(whole.scan_share());
         let stopped = format!("{} of {}", format::count(whole.stopped), format::count(epochs));
         let mut facts = vec![
-            ("Reading the dirty log".into(), format!("{} ({of_time} of the time)", format::duration(whole.scan_ns))),
+            ("Closing epochs".into(), format!("{} ({of_time} of the time)", format::duration(whole.scan_ns))),
             ("Epochs closed while the target stood still".into(), stopped),
             ("First writes to armed pages".into(), format::per_second(whole.per_second(whole.writes))),
             ("All events".into(), format::per_second(whole.per_second(whole.events))),
@@ -118,7 +118,7 @@ impl Cost {
     }
 
     fn legend() -> [(Ink, &'static str); 3] {
-        [(LINES[2], "reading the dirty log"), (DIRTY, "first writes to armed pages"), (MUTED, "all events")]
+        [(LINES[2], "closing epochs"), (DIRTY, "first writes to armed pages"), (MUTED, "all events")]
     }
 
     fn course(&self, ink: Ink, of: impl Fn(&CostStep) -> f64) -> Course {
@@ -137,7 +137,7 @@ impl Drawing for Cost {
         let busiest = self.steps.iter().map(|step| step.per_second(step.writes)).fold(0.0, f64::max);
         let longest = self.steps.iter().map(CostStep::scan_share).fold(0.0, f64::max);
         format!(
-            "Two plots over time. Reading the dirty log took {} of the time, {} where it took longest. There were {} first writes to \
+            "Two plots over time. Closing epochs took {} of the time, {} where it took longest. There were {} first writes to \
              armed pages, {} at most, each a fault of the target.",
             format::percent(whole.scan_share()),
             format::percent(longest),
@@ -150,7 +150,7 @@ impl Drawing for Cost {
         let heads = [
             "from (s)",
             "to (s)",
-            "dirty log read in (ms)",
+            "closed in (ms)",
             "share of the time",
             "epochs closed standing still",
             "write events per second",

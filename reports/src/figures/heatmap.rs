@@ -271,7 +271,8 @@ impl PageHeatmap {
 /// A count in few characters, for the narrow fields of a legend.
 fn tight(count: u64) -> String {
     match count {
-        0..10_000 => count.to_string(),
+        0..1_000 => count.to_string(),
+        1_000..10_000 => format!("{:.1}k", count as f64 / 1_000.0),
         10_000..10_000_000 => format!("{}k", count / 1_000),
         _ => format!("{}M", count / 1_000_000),
     }

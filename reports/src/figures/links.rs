@@ -51,6 +51,26 @@ impl Links {
         self.outcomes.iter().find_map(|at| at.forecast.map(|foretold| foretold.link.downtime_limit.0))
     }
 
+    /// How good the forecasts were, in a sentence or two.
+    #[must_use]
+    pub fn verdict(&self) -> String {
+        let (right, all) = self.judged();
+        if all == 0 {
+            return "Nothing was foretold: the trace is too short to watch the guest before it moves.".into();
+        }
+        let factors = self.outcomes.iter().filter_map(|at| {
+            let (foretold, came) = (at.forecast?.total_time.0, at.total_time_ns);
+            (foretold > 0 && came > 0 && foretold < YEAR).then(|| foretold as f64 / came as f64)
+        });
+        let (low, high) = factors.fold((f64::INFINITY, 0.0_f64), |(low, high), at| (low.min(at), high.max(at)));
+        let times = if high > 0.0 {
+            format!(" The time foretold was {low:.1} to {high:.1} times the time that it took.")
+        } else {
+            String::new()
+        };
+        format!("Whether it converges was foretold rightly in {right} of {all} cases.{times}")
+    }
+
     /// Forecasts that were right about converging, and all of them.
     fn judged(&self) -> (usize, usize) {
         let forecasts = self.outcomes.iter().filter_map(|at| at.forecast.map(|foretold| foretold.converges == at.converged));
@@ -70,6 +90,12 @@ fn name(at: &LinkOutcome) -> String {
 
 fn ending(converged: bool) -> &'static str {
     if converged { "converged" } else { "did not converge" }
+}
+
+/// How it ended, and a note if something else was foretold.
+fn judged_ending(at: &LinkOutcome) -> String {
+    let other = at.forecast.is_some_and(|foretold| foretold.converges != at.converged);
+    format!("{}{}", ending(at.converged), if other { ", not as foretold" } else { "" })
 }
 
 /// A power of ten of a millisecond in few characters.
@@ -109,12 +135,7 @@ impl Drawing for Links {
             format!("{}: {foretold}; took {came}.", name(at))
         };
         let rows: Vec<String> = self.outcomes.iter().map(row).collect();
-        let (right, all) = self.judged();
-        format!(
-            "Times on a logarithmic axis, two pairs of marks for each link and policy. {} Whether it converges was foretold rightly \
-             in {right} of {all} cases.",
-            rows.join(" ")
-        )
+        format!("Times on a logarithmic axis, two pairs of marks for each link and policy. {} {}", rows.join(" "), self.verdict())
     }
 
     fn table(&self) -> Table {
@@ -191,7 +212,7 @@ struct Scale {
 impl Scale {
     fn of(links: &Links, format: Format) -> Self {
         let longest = links.outcomes.iter().map(|at| format.text_width(&name(at))).max().unwrap_or(0);
-        let end = format.text_width(ending(false)) + 16;
+        let end = links.outcomes.iter().map(|at| format.text_width(&judged_ending(at))).max().unwrap_or(0) + 16;
         let (left, right) = if format.is_narrow() { (8, format.right() - 8) } else { (longest + 20, format.right() - end) };
         Self { left, right: right.max(left + 40), decades: links.decades() }
     }
@@ -225,7 +246,7 @@ impl Scale {
 
 fn draw_row<DB: DrawingBackend>(pen: &Pen<'_, DB>, scale: &Scale, at: &LinkOutcome, top: i32) -> DrawResult<DB> {
     let label = name(at);
-    let how = if at.converged { Lettering::MUTED } else { Lettering::BOLD.ink(LOST) };
+    let how = if at.converged { Lettering::MUTED } else { Lettering::PLAIN.ink(LOST) };
     let end = (pen.format.right() - 1, if pen.format.is_narrow() { top } else { top + ROW / 2 - pen.format.text / 2 });
     let middle = if pen.format.is_narrow() {
         pen.text(&label, (0, top), Lettering::PLAIN)?;
@@ -234,7 +255,7 @@ fn draw_row<DB: DrawingBackend>(pen: &Pen<'_, DB>, scale: &Scale, at: &LinkOutco
         pen.text(&label, (0, end.1), Lettering::PLAIN)?;
         top + ROW / 2
     };
-    pen.text(ending(at.converged), end, how.right())?;
+    pen.text(&judged_ending(at), end, how.right())?;
     pen.line(&[(scale.left, middle), (scale.right, middle)], GRID, 1)?;
     let foretold = at.forecast.map(|foretold| (foretold.total_time.0, foretold.downtime.0));
     if let Some((total, down)) = foretold {

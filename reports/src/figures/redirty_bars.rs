@@ -115,7 +115,7 @@ impl Drawing for RedirtyBars {
         let pen = Pen { area, format };
         let below = draw_group(&pen, "pages that were written", &self.pages(), 0)?;
         let intervals = self.intervals();
-        let below = draw_group(&pen, "time between two epochs with a write to the same page", &intervals, below + BETWEEN)?;
+        let below = draw_group(&pen, "epochs from one write of a page to the next", &intervals, below + BETWEEN)?;
         if intervals.is_empty() {
             pen.text("no page was written in two epochs", (0, below), Lettering::MUTED)?;
         }

@@ -33,6 +33,8 @@ pub struct TraceView {
     pub bars: Option<Figure>,
     /// Migrations over several links, foretold and come; `None` without any.
     pub links: Option<Figure>,
+    /// How good its forecasts were.
+    pub links_verdict: String,
     /// Dirty rate over time; `None` without epochs.
     pub dirty_rate: Option<Figure>,
     /// Working set over time; `None` without epochs.
@@ -98,6 +100,7 @@ impl TraceView {
         let dirty_rate = DirtyRate::of(&trace.name, &trace.timeline);
         let heatmap = PageHeatmap::of(&trace.name, &trace.heatmap);
         let cost = Cost::of(&trace.name, &trace.timeline);
+        let links = Links::of(&trace.name, &trace.links);
         let id = |what: &str| format!("{anchor}-{what}");
         Self {
             name: trace.name.clone(),
@@ -107,7 +110,8 @@ impl TraceView {
             policies: trace.replays.iter().map(|replay| PolicyRow::of(replay, claim_of(trace), pages)).collect(),
             compared: ["sync", "precopy"].into_iter().filter_map(|scenario| compared(trace, scenario, &anchor)).collect(),
             bars: bars(trace, &id("skips")),
-            links: Links::of(&trace.name, &trace.links).map(|links| Figure::of(links, &id("links"))),
+            links_verdict: links.as_ref().map_or_else(String::new, Links::verdict),
+            links: links.map(|links| Figure::of(links, &id("links"))),
             dirty_rate: (!dirty_rate.intervals.is_empty()).then(|| Figure::of(dirty_rate, &id("dirty-rate"))),
             working_set: WorkingSet::of(&trace.name, &trace.working_sets, &trace.timeline)
                 .map(|set| Figure::of(set, &id("working-set"))),
