@@ -127,7 +127,7 @@ impl PageUseBuilder {
         self.touched.mark(gfn, self.epoch);
         let last = before & !AGAIN;
         match self.epoch - last {
-            0 => return,
+            0 => (),
             _ if last == 0 => self.redirty.once += 1,
             interval => {
                 let bucket = interval.ilog2() as usize;

@@ -56,11 +56,11 @@ pub const DIRTY: Ink = Ink::new("dirty", 0x1f5f99, 0x7ab8f0);
 /// The part of the dirty rate that is mere lack of proof.
 pub const UNKNOWN: Ink = Ink::new("unknown", 0xf0c98b, 0x7d5f27);
 /// Lost events.
-pub const LOST: Ink = Ink::new("lost", 0xb3261e, 0xff8a80);
+pub const LOST: Ink = Ink::new("lost", 0xb3261e, 0xff5d52);
 /// Sent again.
 pub const RESENT: Ink = Ink::new("resent", 0xe08a1e, 0xe8a04a);
 /// The ground of the claimed range.
-pub const BAND: Ink = Ink::new("band", 0xe9f0e2, 0x26321f);
+pub const BAND: Ink = Ink::new("band", 0xdfe9d4, 0x2f4026);
 /// Foretold.
 pub const FORETOLD: Ink = Ink::new("foretold", 0xa86a00, 0xe9b455);
 /// Lines side by side. They differ in lightness as well as in hue.

@@ -162,7 +162,9 @@ fn draw_row<DB: DrawingBackend>(pen: &Pen<'_, DB>, row: &PolicyBar, top: i32, lo
         let least = if ink == LOST && bytes > 0 { 4 } else { 0 };
         let to = at(before).max(edge + least).min(right);
         if to > edge {
-            pen.fill((if ink == LOST { edge.min(right - least) } else { edge }, bar), (to, bar + BAR), ink)?;
+            // One pixel of ground keeps two parts apart for readers who see no difference in hue.
+            let from = if ink == LOST { edge.min(right - least) } else { edge };
+            pen.fill((from, bar), ((to - 1).max(from + 1), bar + BAR), ink)?;
         }
         edge = to;
     }
