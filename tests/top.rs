@@ -146,7 +146,7 @@ fn a_guest_is_told_by_its_own_addresses() {
     assert!(at(&lines[1], "observed.guest").is_string());
     // Below 1 MiB a PC has ROMs.
     let memory = count(&lines[1], "memory.bytes");
-    assert!(memory <= 128 << 20 && memory > 127 << 20 && memory % PAGE == 0, "{memory}");
+    assert!(memory <= 128 << 20 && memory > 127 << 20 && memory.is_multiple_of(PAGE), "{memory}");
     assert!(lines.iter().flat_map(|line| at(line, "hot").as_array().unwrap()).all(|range| count(range, "end") <= 128 << 20));
     assert!(qemu.process.is_running() && !is_armed(qemu.process.pid()));
 }
@@ -177,7 +177,7 @@ fn keys_change_the_display_and_q_gives_the_terminal_back() {
     let mut target = target();
     let mut terminal = display(&target, (24, 80), &[]);
     assert!(!terminal.is_cooked());
-    for (key, answer) in [("?", "this help"), ("s", "hottest now"), (" ", "held"), ("l", "10 Gbit/s")] {
+    for (key, answer) in [("s", "hottest now"), (" ", "held"), ("l", "10 Gbit/s"), ("?", "this help")] {
         terminal.press(key);
         terminal.wait_to_see(answer);
     }

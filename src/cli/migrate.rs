@@ -17,14 +17,14 @@ Example:
   pagesieve migrate --qmp /run/web1.qmp --to host2.example:7447/web1 --keys keys/host1
   pagesieve migrate --qmp /run/web1.qmp --dry-run --watch 10s
 
-All RAM of the guest must be on shared backends (memory-backend-memfd or -file with share=on). The QEMU at the destination has the same
-machine, memory and devices, is started with -incoming defer, and its monitor is given to `serve --guest`. Disks are to be reachable
+All RAM of the guest must be on shared backends (memory-backend-memfd or -file with share=on). The QEMU at the destination has the same \
+machine, memory and devices, is started with -incoming defer, and its monitor is given to `serve --guest`. Disks are to be reachable \
 from both.
 
-Whatever goes wrong before the last word, the guest goes on here. The QEMU here is left standing, paused, when the guest has gone.
-If the connection breaks at the last word, the destination is asked for a minute what it did. If it cannot be asked, or if pagesieve
-itself is killed in that moment, the guest may stand still on both sides, never run on both: look at the QEMU there (query-status), and
-only if the guest does not run there say `cont` to the monitor here.
+Whatever goes wrong before the last word, the guest goes on here. The QEMU here is left standing, paused, when the guest has gone. \
+If the connection breaks at the last word, the destination is asked for a minute what it did. If it cannot be asked, or if pagesieve \
+itself is killed in that moment, the guest may stand still on both sides, never run on both: look at the QEMU there (query-status), and \
+only if the guest does not run there say `cont` to the monitor here. \
 Ctrl-C ends the migration; the guest goes on here.")]
 pub(crate) struct Migrate {
     /// QMP socket of the guest

@@ -31,8 +31,8 @@ Examples:
   pagesieve serve --listen 127.0.0.1:7447 --dir /backup
   pagesieve serve --listen 0.0.0.0:7447 --dir /backup --keys keys/backup1
 
-Who may connect: whoever has a certificate of the same CA, and one of the names in --allow if there are any. On a loopback address
-without TLS, everybody on this machine.
+Who may connect: whoever has a certificate of the same CA, and one of the names in --allow if there are any. On a loopback address \
+without TLS, everybody on this machine. \
 Names that a client sends cannot lead out of the folder, not even by a symbolic link in it.")]
 pub(crate) struct Serve {
     /// Address to listen on; with port 0 the system chooses one. The address is printed
@@ -64,7 +64,7 @@ Examples:
   pagesieve keys keys/backup1 backup1.example 192.0.2.7
   pagesieve keys keys/web1 web1.example
 
-The first certificate in a folder makes a CA there as well: ca.pem, which both sides need, and ca.key, which is needed only here to
+The first certificate in a folder makes a CA there as well: ca.pem, which both sides need, and ca.key, which is needed only here to \
 make more certificates. Copy NAME.pem, NAME.key and ca.pem to the machine of that name.")]
 pub(crate) struct Keys {
     /// Folder and name of the certificate

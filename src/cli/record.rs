@@ -19,14 +19,14 @@ Examples:
   pagesieve record --fingerprints --class idle -o idle.trace -- pagesieve workload --class idle
   pagesieve record --pid 4711 --region memfd:guest-ram -o process.trace
 
-A guest is recorded by its own page numbers. Its memory is found through its QMP monitor or, without --qmp, from QEMU's command
-line, if that leaves no doubt. With --qmp an epoch is closed while the guest is stopped and its disk I/O is done, where
+A guest is recorded by its own page numbers. Its memory is found through its QMP monitor or, without --qmp, from QEMU's command \
+line, if that leaves no doubt. With --qmp an epoch is closed while the guest is stopped and its disk I/O is done, where \
 --fingerprints or direct I/O asks for it. --qmp needs a socket that no other client holds.
 
---vm NAME tries in turn: /run/libvirt/qemu/NAME.pid, /var/run/libvirt/qemu/NAME.pid, /run/qemu-server/NAME.pid, /run/qemu/NAME.pid,
+--vm NAME tries in turn: /run/libvirt/qemu/NAME.pid, /var/run/libvirt/qemu/NAME.pid, /run/qemu-server/NAME.pid, /run/qemu/NAME.pid, \
 /run/NAME.pid, and every QEMU process for -name NAME.
 
-What runs already goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole
+What runs already goes on when the recording ends; a command is ended with it. Ctrl-C ends the recording with a whole \
 file. Only the process itself is recorded, not its children.")]
 pub(crate) struct Record {
     #[command(flatten)]

@@ -19,25 +19,25 @@ Examples:
   pagesieve sync --every 5s --pid 4711 /dev/shm/guest.ram /backup/guest.ram
   pagesieve sync --every 10m qmp:/run/web1.qmp backup1.example:7447/web1.ram
 
-Nothing is taken for equal without proof: what the destination holds is read and fingerprinted first. Holes of the source are not
+Nothing is taken for equal without proof: what the destination holds is read and fingerprinted first. Holes of the source are not \
 read, and stay holes.
 
-A file is made anew beside the old one and takes its name at the end. A sync that was cut off leaves that file, and the next one
-goes on with it. With --in-place, and for devices, what is overwritten is kept in a journal; after a cut the next sync first takes
+A file is made anew beside the old one and takes its name at the end. A sync that was cut off leaves that file, and the next one \
+goes on with it. With --in-place, and for devices, what is overwritten is kept in a journal; after a cut the next sync first takes \
 the changes back.
 
-HOST:PORT and HOST:PORT/NAME are destinations where `pagesieve serve` listens. Blocks travel compressed, and by mutual TLS unless the
+HOST:PORT and HOST:PORT/NAME are destinations where `pagesieve serve` listens. Blocks travel compressed, and by mutual TLS unless the \
 host is this machine. A file whose name looks like that is written as ./NAME.
 
-With --every the sync is made again and again, until Ctrl-C or --times; the file is written in place from the second pass on, and
---json prints one line for each pass. With --pid, the process that maps the file and writes it there, blocks that it provably did not
-write since the last pass are skipped before they are read. A pass in which anyone else may have written the file, by a descriptor or
-a mapping, reads and compares everything, and says why. Such a source is copied while it is written: each block is as it was at
+With --every the sync is made again and again, until Ctrl-C or --times; the file is written in place from the second pass on, and \
+--json prints one line for each pass. With --pid, the process that maps the file and writes it there, blocks that it provably did not \
+write since the last pass are skipped before they are read. A pass in which anyone else may have written the file, by a descriptor or \
+a mapping, reads and compares everything, and says why. Such a source is copied while it is written: each block is as it was at \
 some moment of the pass. Stop the process, or wait for a quiet pass, if all blocks must be of one moment.
 
-qmp:SOCKET and pid:PID copy the memory of a running guest or process: page N at byte N * 4096. A guest's pages are its own, so DST has a
-hole where the guest has none (below 4 GiB, where its PCI devices are). Those of a process are numbered as by `record --pid`: in the
-order in which its memory is found. What was written while it was copied follows in rounds; for the last one the guest is paused, so
+qmp:SOCKET and pid:PID copy the memory of a running guest or process: page N at byte N * 4096. A guest's pages are its own, so DST has a \
+hole where the guest has none (below 4 GiB, where its PCI devices are). Those of a process are numbered as by `record --pid`: in the \
+order in which its memory is found. What was written while it was copied follows in rounds; for the last one the guest is paused, so \
 that DST is the memory at one instant. Holes take no room, and with --every the snapshot is brought up to date.")]
 pub(crate) struct Sync {
     /// File or block device to read; or memory: qmp:SOCKET of a guest, pid:PID of a process

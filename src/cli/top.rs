@@ -8,7 +8,7 @@ use super::TargetOptions;
 use super::record::{Hooks, Source, Writes};
 use crate::units;
 
-/// Watch a running guest or process: what it writes and where, what a sync would skip, how a migration would go
+/// Show live what a guest or process writes, and what could be skipped
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -19,11 +19,11 @@ Examples:
 
 Keys: q or Esc ends it, l another link, s another order, arrows move through the ranges, space holds the display, ? help.
 
-The skip rate is that of a sync by the policy `proven` at each interval, played by the engine without a look at any content: a real
+The skip rate is that of a sync by the policy `proven` at each interval, played by the engine without a look at any content: a real \
 sync skips no less. Time and downtime are those of a migration that began now, to a destination that holds nothing.
 
-Nothing is sent. Each page that is written costs its writer a fault in each interval. A guest goes on running; where it does direct
-I/O, --qmp stops it for a moment at the end of each interval. A command is started without input and output, unless --batch is given,
+Nothing is sent. Each page that is written costs its writer a fault in each interval. A guest goes on running; where it does direct \
+I/O, --qmp stops it for a moment at the end of each interval. A command is started without input and output, unless --batch is given, \
 and ended with the display. What runs already goes on, unobserved.")]
 pub(crate) struct Top {
     #[command(flatten)]
