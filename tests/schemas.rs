@@ -131,8 +131,11 @@ fn described(mut file: Value, mut at: Value, path: &[String]) -> Option<Value> {
     Some(at)
 }
 
+/// Told of an object: its path and its fields.
+type Visit<'a> = dyn FnMut(&[String], &serde_json::Map<String, Value>) + 'a;
+
 /// Calls `visit` with the path of every object of the document; of arrays only the first element.
-fn each_object(document: &Value, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String], &serde_json::Map<String, Value>)) {
+fn each_object(document: &Value, path: &mut Vec<String>, visit: &mut Visit<'_>) {
     match document {
         Value::Object(fields) => {
             visit(path, fields);
@@ -184,7 +187,7 @@ fn what_is_damaged_is_refused() {
                     continue;
                 }
                 let mut damaged = document.clone();
-                *damaged.pointer_mut(&pointer(&path, "").trim_end_matches('/')).unwrap() = json!([["wrong"]]);
+                *damaged.pointer_mut(pointer(&path, "").trim_end_matches('/')).unwrap() = json!([["wrong"]]);
                 wrong.push((format!("another type at {}", path.join("/")), damaged));
                 replaced += 1;
             }

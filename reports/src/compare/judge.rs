@@ -139,10 +139,14 @@ mod tests {
             assert_eq!((up == Outcome::Improved, down == Outcome::Improved), (better_is_more, !better_is_more), "{quantity:?}");
             assert_eq!(numbers(quantity, 3, 3, 0.0), Outcome::Same);
         }
-        let falls = [Quantity::SkipAll, Quantity::ContentRecall, Quantity::EventRecall, Quantity::SyncRounds];
-        assert!(falls.into_iter().all(|quantity| numbers(quantity, 2, 1, 0.0) == Outcome::Regression));
-        let rises = [Quantity::Lost, Quantity::Violations, Quantity::Wire, Quantity::Downtime, Quantity::PrecopyRounds];
-        assert!(rises.into_iter().all(|quantity| numbers(quantity, 1, 2, 0.0) == Outcome::Regression));
+        let falls = "present ok recall.content recall.events converged skip.all skip.resident rounds.sync";
+        let rises = "lost violations sent resent wire rounds.precopy downtime total lost-events";
+        for quantity in Quantity::ALL {
+            let (up, down) = (numbers(quantity, 1, 2, 0.0), numbers(quantity, 2, 1, 0.0));
+            let worse =
+                |outcome, names: &str| (outcome == Outcome::Regression) == names.split(' ').any(|name| name == quantity.name());
+            assert!(worse(down, falls) && worse(up, rises), "{quantity:?}");
+        }
     }
 
     #[test]

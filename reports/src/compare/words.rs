@@ -36,7 +36,7 @@ impl Cells {
             base,
             new,
             change: size(change),
-            allowed: if change.outcome == Outcome::Added { String::new() } else { allowed(change.quantity, change.threshold) },
+            allowed: allowed(change),
         }
     }
 
@@ -109,9 +109,11 @@ fn size(change: &Change) -> String {
     match (change.quantity.measure(), new) {
         (_, Value::Flag(_)) => arrow.to_string(),
         (Measure::Points, _) | (Measure::Strict, Value::Rate(_)) => format!("{arrow} {} points", digits(change.size() * 100.0)),
-        (Measure::Strict, _) => format!("{arrow} {:.0}", change.size()),
-        (Measure::Relative, _) if change.size().is_finite() => format!("{arrow} {} %", digits(change.size() * 100.0)),
-        (Measure::Relative, _) => format!("{arrow} from nothing"),
+        (Measure::Strict, _) => format!("{arrow} {}", format::count(change.size() as u64)),
+        (Measure::Relative, _) if !change.size().is_finite() => format!("{arrow} from nothing"),
+        // Nobody reads 31366.67 %.
+        (Measure::Relative, _) if change.size() >= 9.0 => format!("{arrow} {:.0} times", 1.0 + change.size()),
+        (Measure::Relative, _) => format!("{arrow} {} %", digits(change.size() * 100.0)),
     }
 }
 
@@ -121,13 +123,15 @@ fn digits(number: f64) -> String {
     format!("{number:.*}", decimals as usize)
 }
 
-fn allowed(quantity: Quantity, threshold: f64) -> String {
-    let percent = format!("{:.4}", threshold * 100.0);
+/// How much worse it may get.
+fn allowed(change: &Change) -> String {
+    let percent = format!("{:.4}", change.threshold * 100.0);
     let percent = percent.trim_end_matches('0').trim_end_matches('.');
-    match quantity.measure() {
-        Measure::Strict => "never".to_owned(),
-        Measure::Points => format!("{percent} points"),
-        Measure::Relative => format!("{percent} %"),
+    match (change.outcome, change.quantity.measure()) {
+        (Outcome::Noted | Outcome::Added, _) => "any".to_owned(),
+        (_, Measure::Strict) => "nothing".to_owned(),
+        (_, Measure::Points) => format!("{percent} points"),
+        (_, Measure::Relative) => format!("{percent} %"),
     }
 }
 
