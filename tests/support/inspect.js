@@ -45,8 +45,15 @@ function checkFigures() {
 
 function checkLetters(figure, svg) {
     const { width, height } = svg.viewBox.baseVal;
-    for (const text of svg.querySelectorAll("text")) {
-        const box = text.getBBox();
+    const texts = [...svg.querySelectorAll("text")];
+    const boxes = texts.map((text) => text.getBBox());
+    // Lines of text may touch, their letters must not.
+    const meet = (a, b) => a.x + 2 < b.x + b.width && b.x + 2 < a.x + a.width && a.y + 8 < b.y + b.height && b.y + 8 < a.y + a.height;
+    boxes.forEach((a, at) => boxes.slice(at + 1).forEach((b, after) => {
+        if (meet(a, b)) note(`figure ${figure.id}: ${name(texts[at])} and ${name(texts[at + 1 + after])} overlap`);
+    }));
+    for (const [at, text] of texts.entries()) {
+        const box = boxes[at];
         // A line of text is a little higher than its letters.
         if (box.x < -2 || box.y < -4 || box.x + box.width > width + 2 || box.y + box.height > height + 4) {
             note(`figure ${figure.id}: ${name(text)} leaves its drawing`);

@@ -46,7 +46,7 @@ impl Panel {
 
     /// Left and right end of the time axis.
     pub(crate) fn axis(format: Format) -> (i32, i32) {
-        (if format.is_narrow() { 48 } else { 60 }, format.right() - RIGHT)
+        (if format.is_narrow() { 58 } else { 64 }, format.right() - RIGHT)
     }
 
     /// Draws the panel between two heights of the area; the time axis ends at `end`.

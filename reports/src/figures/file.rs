@@ -87,3 +87,33 @@ pub fn png_file(drawing: &impl Drawing) -> Result<Vec<u8>, PngError> {
     writer.finish()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ink::{Ink, LOST, RESENT, SENT, TEXT};
+    use super::super::{PolicyBar, PolicyBars};
+    use super::*;
+
+    #[test]
+    fn letters_and_boxes_are_painted() {
+        let row = PolicyBar { policy: "p".into(), sent: 3 << 20, resent: 1 << 20, wire: 0, lost_pages: 256 };
+        let drawing = PolicyBars { subject: "MMMM".into(), scenario: "sync".into(), rows: vec![row] };
+        let file = png_file(&drawing).expect("it can be drawn");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().expect("it is a picture");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("it is small")];
+        let width = reader.next_frame(&mut pixels).expect("it is whole").width as usize;
+        let count = |ink: Ink, rows: std::ops::Range<usize>| {
+            let (red, green, blue) = (ink.rgb().0, ink.rgb().1, ink.rgb().2);
+            pixels[rows.start * width * 3..rows.end * width * 3].chunks(3).filter(|pixel| pixel == &[red, green, blue]).count()
+        };
+        let all = 0..pixels.len() / width / 3;
+        let title = 2 * MARGIN as usize..2 * (MARGIN as usize + 16);
+        assert!(count(TEXT, title.clone()) > 500, "the title is written: {}", count(TEXT, title));
+        let [sent, resent, lost] = [SENT, RESENT, LOST].map(|ink| count(ink, all.clone()));
+        // 2 MiB, 1 MiB and 1 MiB of 4 MiB on a line of 879 pixels, 18 high, at twice the size; and the boxes of the legend.
+        let box_of = |part: usize| part * 879 / 4 * 18 * 4;
+        for (painted, part) in [(sent, 2), (resent, 1), (lost, 1)] {
+            assert!(painted.abs_diff(box_of(part)) < 3_000, "{painted} and not about {}", box_of(part));
+        }
+    }
+}

@@ -193,7 +193,8 @@ impl Drawing for Links {
             let x = scale.x(limit);
             pen.line(&[(x, TOP - 4), (x, bottom)], CLAIM, 1)?;
             let label = format!("downtime limit {}", format::duration(limit).replace(".0", ""));
-            pen.text(&label, (x, 2), Lettering::MUTED.center())?;
+            let half = format.text_width(&label) / 2 + 8;
+            pen.text(&label, (x.max(half).min(format.right() - half), 2), Lettering::MUTED.center())?;
         }
         for (at, outcome) in self.outcomes.iter().enumerate() {
             draw_row(&pen, &scale, outcome, TOP + at as i32 * row)?;

@@ -54,9 +54,10 @@ impl PolicyBar {
         [(SENT, self.sent - again), (RESENT, again), (LOST, self.lost())]
     }
 
-    fn words(&self) -> String {
+    fn words(&self, format: Format) -> String {
         let again = if self.resent > 0 { format!(" · {} again", format::bytes(self.resent)) } else { String::new() };
-        let lost = if self.lost_pages == 0 { " · loses none" } else { "" };
+        // On a phone the name of the policy needs the room; what loses is written below its bar.
+        let lost = if self.lost_pages == 0 && !format.is_narrow() { " · loses none" } else { "" };
         format!("{} sent{again}{lost}", format::bytes(self.sent))
     }
 
@@ -148,7 +149,7 @@ impl Drawing for PolicyBars {
 fn draw_row<DB: DrawingBackend>(pen: &Pen<'_, DB>, row: &PolicyBar, top: i32, longest: u64) -> DrawResult<DB> {
     let right = pen.format.right() - 1;
     let loses = row.lost_pages > 0;
-    let words = row.words();
+    let words = row.words(pen.format);
     let room = pen.format.chars_in((right - pen.format.text_width(&words) - 16) * 8 / 9);
     let how = if loses { Lettering::BOLD.ink(LOST) } else { Lettering::BOLD };
     pen.text(&format::shorten(&row.policy, room), (0, top), how)?;

@@ -205,7 +205,8 @@ fn draw_resident<DB: DrawingBackend>(pen: &Pen<'_, DB>, blocks: &BlockCounts, y:
 }
 
 fn draw_claim<DB: DrawingBackend>(pen: &Pen<'_, DB>, row: &SkipRow, top: i32, right: i32) -> DrawResult<DB> {
-    let mut label_end = 0;
+    // Where the words about the claim begin and end.
+    let mut words = (right, 0);
     if let Some(claim) = row.claim {
         let place = |percent: u32| at(u64::from(percent), 100, right);
         let (low, high) = (place(claim.low), place(claim.high));
@@ -216,14 +217,20 @@ fn draw_claim<DB: DrawingBackend>(pen: &Pen<'_, DB>, row: &SkipRow, top: i32, ri
         let width = pen.format.text_width(&label);
         let middle = ((low + high) / 2).min(right - width / 2).max(width / 2);
         pen.text(&label, (middle, top + 8), Lettering::PLAIN.center().ink(CLAIM))?;
-        label_end = middle + width / 2;
+        words = (middle - width / 2, middle + width / 2);
     }
     if row.lost_pages > 0 {
-        let label = format!("loses {}", format::plural(row.lost_pages, "page", "pages"));
-        let fits = label_end + 16 + pen.format.text_width(&label) < right;
         let how = Lettering::BOLD.ink(LOST);
-        // Beside the claim where there is room; otherwise on the other side of it.
-        if fits { pen.text(&label, (right, top + 8), how.right())? } else { pen.text(&label, (0, top + 8), how)? }
+        // Beside the claim where there is room, otherwise on the other side of it, and in fewer words if there is little.
+        let room = |label: &str| pen.format.text_width(label) * 9 / 8 + 12;
+        let (long, short) = (format::plural(row.lost_pages, "page", "pages"), format::count(row.lost_pages));
+        let labels = [long, short].map(|lost| format!("loses {lost}"));
+        if let Some(label) = labels.iter().find(|label| words.1 + room(label) < right) {
+            pen.text(label, (right, top + 8), how.right())?;
+        } else {
+            let label = labels.iter().find(|label| room(label) < words.0).unwrap_or(&labels[1]);
+            pen.text(label, (0, top + 8), how)?;
+        }
     }
     Ok(())
 }
