@@ -99,10 +99,15 @@ pub(crate) struct TraceConvert {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  pagesieve trace import faults.txt -o faults.trace
+  pagesieve trace import damon.json -o damon.trace --class idle
+  pagesieve trace import mem.txt -o app.trace --epoch 10ms
+
+Made by:
   perf record -d --sample-cpu -e page-faults -c 1 -p 4711
-  perf script --ns -F comm,pid,tid,cpu,time,event,addr,ip | pagesieve trace import - -o faults.trace
-  damo report raw --json > damon.json; pagesieve trace import damon.json -o damon.trace
-  valgrind --tool=lackey --trace-mem=yes --log-file=mem.txt ./app; pagesieve trace import mem.txt -o app.trace
+  perf script --ns -F comm,pid,tid,cpu,time,event,addr,ip > faults.txt
+  damo report raw --json > damon.json
+  valgrind --tool=lackey --trace-mem=yes --log-file=mem.txt ./app
 
 None of these tools proves that a page was not written. In traces of perf and damo every page is
 unknown in every epoch; their events give times only. Lackey sees each store of the program, but not

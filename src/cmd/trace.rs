@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use pagesieve_traces::{DumpFormat, Info, OnDamage, ReadOptions, Reader, dump, info, validate};
 
 use super::VIOLATION;
@@ -28,7 +28,10 @@ pub(crate) fn run(verb: &Trace) -> anyhow::Result<ExitCode> {
         },
         Trace::Cut(options) => cut::run_cut(options)?,
         Trace::Merge(options) => cut::run_merge(options)?,
-        Trace::Convert(options) => convert::run(options)?,
+        Trace::Convert(options) => match convert::run(options) {
+            Err(error) if output::is_closed_pipe(&error) => {}
+            done => done?,
+        },
         Trace::Import(options) => import::run(options)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -42,11 +45,7 @@ fn open_whole(file: &Path) -> anyhow::Result<Reader> {
 /// A bar over the bytes of these files, each read so many times.
 fn bar_of<'a>(files: impl Iterator<Item = &'a PathBuf>, times: u64) -> ProgressBar {
     let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|found| found.len()).sum();
-    let bar = ProgressBar::new(bytes * times);
-    if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3} % {eta}") {
-        bar.set_style(style);
-    }
-    bar
+    output::bar(bytes * times, "{bar:24} {percent:>3} % {eta}")
 }
 
 /// Prints what a tool did: a line, or its document with the name of the output.

@@ -63,7 +63,7 @@ fn finish(options: &TraceConvert, format: Format, rows: Rows, done: &Exported, s
         Rows::Verdicts => "verdicts",
     };
     let drawn = if format == Format::Perfetto { ", drawn by epoch" } else { "" };
-    let of_input = missing.as_ref().map_or_else(String::new, |missing| format!("; of the input {missing}"));
+    let of_input = missing.as_ref().map_or_else(String::new, |missing| format!("; the input is not whole: {missing}"));
     let text = format!("{} {table} of {} frames as {}{drawn}{of_input}", done.rows, done.frames, format.name());
     let document = json!({
         "format": format.name(), "table": table, "rows": done.rows, "frames": done.frames, "replay": done.replay,

@@ -71,6 +71,6 @@ fn finish(
     if let (Some(missing), true) = (&missing, damaged) {
         bail!("read all of it: {missing}; what is whole is in {}", output.display());
     }
-    let missing = missing.map_or_else(String::new, |missing| format!("; of the input {missing}"));
+    let missing = missing.map_or_else(String::new, |missing| format!("; the input is not whole: {missing}"));
     result(verb, output, as_json, format!("{text}{missing}"), document)
 }
