@@ -11,7 +11,7 @@ use pagesieve_traces::{Class, Frame, Header, SynthConfig, Writer};
 use serde_json::Value;
 use support::{PAGESIEVE, assert_schema, at, count, run, run_command, scratch, synth, text};
 
-const VERBS: [&[&str]; 22] = [
+const VERBS: [&[&str]; 26] = [
     &[],
     &["record"],
     &["top"],
@@ -24,6 +24,10 @@ const VERBS: [&[&str]; 22] = [
     &["trace", "info"],
     &["trace", "validate"],
     &["trace", "dump"],
+    &["trace", "cut"],
+    &["trace", "merge"],
+    &["trace", "convert"],
+    &["trace", "import"],
     &["sync"],
     &["migrate"],
     &["serve"],
