@@ -102,6 +102,11 @@ fn pages_that_nobody_looked_at_before_the_cut_are_unknown_in_its_first_epoch() {
     assert!(new[2].log.unknown.is_empty());
 }
 
+/// These pages alone.
+fn only(start: u64, end: u64) -> Option<Vec<Range<u64>>> {
+    Some(std::iter::once(start..end).collect())
+}
+
 #[test]
 fn slots_of_a_cut_are_those_in_force() {
     let (header, mut frames) = guest(Class::Idle, 5);
@@ -120,7 +125,7 @@ fn slots_of_a_cut_are_those_in_force() {
         let (new_header, new) = frames_of(&out);
         assert_eq!((new_header.slots, new.iter().filter(|frame| frame.slots.is_some()).count()), (slots, changes), "{from}");
     }
-    let selection = Selection { pages: Some(vec![100..140]), ..ms(320, 2_000) };
+    let selection = Selection { pages: only(100, 140), ..ms(320, 2_000) };
     let (out, done) = cut_file(&file, &selection).unwrap();
     assert_sound(&out);
     let (new_header, new) = frames_of(&out);
@@ -138,7 +143,7 @@ fn what_selects_nothing_is_an_error_that_says_what_there_is() {
     let error = |selection: &Selection| cut_file(&file, selection).unwrap_err().to_string();
     assert!(error(&ms(1_000, 1_000)).contains("ends at 1 s"));
     assert!(error(&ms(5_000, 9_000)).contains("the trace goes from 0 s to 2."));
-    let nothing = Selection { pages: Some(vec![256..300]), ..Selection::default() };
+    let nothing = Selection { pages: only(256, 300), ..Selection::default() };
     assert!(error(&nothing).contains("the slots are 0x0..0x100"));
     let empty = cut_file(&file_of(&header, &[]), &Selection::default());
     assert!(matches!(empty, Err(CutError::NoFrames)));

@@ -233,7 +233,7 @@ fn span(text: &str) -> Option<u64> {
 /// How often a region was found accessed, in any unit: only whether it was matters.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Accesses {
+enum Found {
     Plain(Option<Number>),
     Counted { samples: Option<Number>, percent: Option<Number> },
 }
@@ -248,9 +248,9 @@ fn accessed<'de, D: Deserializer<'de>>(json: D) -> Result<bool, D::Error> {
             }
         })
     };
-    Ok(match Accesses::deserialize(json)? {
-        Accesses::Plain(number) => some(&number),
-        Accesses::Counted { samples, percent } => some(&samples) || some(&percent),
+    Ok(match Found::deserialize(json)? {
+        Found::Plain(number) => some(&number),
+        Found::Counted { samples, percent } => some(&samples) || some(&percent),
     })
 }
 
@@ -260,7 +260,10 @@ mod tests {
 
     use super::*;
 
-    fn told(bytes: &[u8]) -> Result<(Vec<(u64, u64, u64)>, Counts), ImportError> {
+    /// Time, first byte and length of each access.
+    type Accesses = Vec<(u64, u64, u64)>;
+
+    fn told(bytes: &[u8]) -> Result<(Accesses, Counts), ImportError> {
         let mut told = Vec::new();
         let counts = read(bytes, &mut |access| {
             if let Told::Access(seen) = access {
@@ -304,7 +307,7 @@ mod tests {
     #[test]
     fn several_targets_and_other_documents_are_refused() {
         let two = RECORD.replacen('[', &format!("{},", RECORD.trim_end().trim_end_matches(']')), 1);
-        assert!(matches!(told(format!("{two}").as_bytes()), Err(ImportError::Targets(2))), "{:?}", told(two.as_bytes()).err());
+        assert!(matches!(told(two.as_bytes()), Err(ImportError::Targets(2))), "{:?}", told(two.as_bytes()).err());
         for wrong in ["", "{}", "[1]", "[{\"snapshots\": 3}]", "[{\"snapshots\": [{\"end_time\": \"soon\", \"regions\": []}]}]"] {
             assert!(matches!(told(wrong.as_bytes()), Err(ImportError::Json(_))), "{wrong}");
         }

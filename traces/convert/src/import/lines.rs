@@ -81,7 +81,11 @@ mod tests {
         text.resize(300_000, b'x');
         text.extend_from_slice(b"\nthree\n\nlast");
         let mut lines = Vec::new();
-        for_each(&text[..], |line| Ok(lines.push((line.len(), line.to_vec())))).unwrap();
+        for_each(&text[..], |line| {
+            lines.push((line.len(), line.to_vec()));
+            Ok(())
+        })
+        .unwrap();
         let lengths: Vec<_> = lines.iter().map(|line| line.0).collect();
         assert_eq!(lengths, [3, LONGEST as usize, 5, 0, 4]);
         assert_eq!((&lines[2].1[..], &lines[4].1[..]), (&b"three"[..], &b"last"[..]));
