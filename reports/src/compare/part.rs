@@ -29,6 +29,13 @@ pub enum Part {
         /// Time between two syncs.
         interval_ns: u64,
     },
+    /// A migration over one link.
+    Link {
+        /// Name of the policy.
+        policy: String,
+        /// Bytes per second that the link takes.
+        bandwidth: u64,
+    },
 }
 
 /// What tells replays of a trace apart.
@@ -56,7 +63,7 @@ impl Part {
     #[must_use]
     pub fn may_lose_pages(&self) -> bool {
         match self {
-            Self::CheckOf { policy } => policy == LITERAL,
+            Self::CheckOf { policy } | Self::Link { policy, .. } => policy == LITERAL,
             Self::Replay(key) => key.policy == LITERAL,
             Self::Trace | Self::Recording | Self::Check | Self::Grid { .. } => false,
         }
@@ -74,6 +81,7 @@ impl Part {
             Self::Grid { block_size, interval_ns } => {
                 plain(&format!("grid, {}, every {}", round_bytes(*block_size), span(*interval_ns)))
             }
+            Self::Link { policy, bandwidth } => format!("link, {policy}, {}", speed(*bandwidth)),
         }
     }
 }
@@ -83,9 +91,17 @@ impl ReplayKey {
         let mut words = vec![self.policy.clone(), self.scenario.clone(), round_bytes(self.block_size)];
         words.extend(self.aging.map(|aging| format!("aging {}", span(aging))));
         words.extend(self.interval.map(|interval| format!("every {}", span(interval))));
-        words.extend(self.bandwidth.map(|bandwidth| format!("{}/s", round_bytes(bandwidth))));
+        words.extend(self.bandwidth.map(speed));
         plain(&words.join(", "))
     }
+}
+
+/// Bytes per second as the speed of a link, as it is given on the command line.
+fn speed(bandwidth: u64) -> String {
+    let bits = bandwidth.saturating_mul(8);
+    let units = [(1_000_000_000, "Gbit"), (1_000_000, "Mbit"), (1_000, "kbit"), (1, "bit")];
+    let fits = units.iter().find(|(size, _)| bits.is_multiple_of(*size));
+    fits.map_or_else(|| bits.to_string(), |(size, unit)| format!("{}{unit}", bits / size))
 }
 
 /// A time that somebody chose, mostly whole seconds.

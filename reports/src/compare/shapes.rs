@@ -34,6 +34,9 @@ pub(super) struct Reported {
     replays: Vec<Replay>,
     #[serde(default)]
     grid: Vec<GridPoint>,
+    #[serde(default)]
+    links: Vec<Link>,
+    trace_bytes: Option<u64>,
     verify: Verify,
     timeline: Timeline,
 }
@@ -57,6 +60,18 @@ struct GridPoint {
     interval_ns: u64,
     rounds: u64,
     blocks: BlockCounts,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    policy: String,
+    bandwidth: u64,
+    converged: bool,
+    rounds: u64,
+    total_time_ns: u64,
+    downtime_ns: u64,
+    bytes: ByteCounts,
+    lost_pages: u64,
 }
 
 /// `pagesieve.sweep`.
@@ -128,9 +143,11 @@ impl From<Reported> for Trace {
         recording.add_count("lost events", Some(trace.lost_events));
         recording.add_count("guest memory", Some(trace.guest_bytes));
         recording.add_count("resident memory", Some(trace.resident_bytes));
+        recording.add_count("size of the file", trace.trace_bytes);
         recording.set_epochs(trace.timeline.epochs);
-        let mut items: Vec<Item> = trace.replays.into_iter().map(|replay| replay.item()).collect();
+        let mut items: Vec<Item> = trace.replays.into_iter().map(Replay::item).collect();
         items.extend(trace.grid.into_iter().map(Item::from));
+        items.extend(trace.links.into_iter().map(Item::from));
         items.extend(trace.verify.items());
         items.push(recorded(trace.lost_events));
         Self { name: trace.name, class: trace.class, recording, items }
@@ -211,6 +228,22 @@ impl From<GridPoint> for Item {
             (Quantity::SyncRounds, Value::Number(point.rounds)),
         ];
         Self { part: Part::Grid { block_size: point.block_size, interval_ns: point.interval_ns }, values }
+    }
+}
+
+impl From<Link> for Item {
+    fn from(link: Link) -> Self {
+        let values = vec![
+            (Quantity::Lost, Value::Number(link.lost_pages)),
+            (Quantity::Converged, Value::Flag(link.converged)),
+            (Quantity::Sent, Value::Number(link.bytes.sent)),
+            (Quantity::Resent, Value::Number(link.bytes.resent)),
+            (Quantity::Wire, Value::Number(link.bytes.wire)),
+            (Quantity::PrecopyRounds, Value::Number(link.rounds)),
+            (Quantity::Downtime, Value::Number(link.downtime_ns)),
+            (Quantity::TotalTime, Value::Number(link.total_time_ns)),
+        ];
+        Self { part: Part::Link { policy: link.policy, bandwidth: link.bandwidth }, values }
     }
 }
 

@@ -129,6 +129,8 @@ fn two_of_a_kind_are_compared() {
     let error = Comparison::new(("b", &replay), ("n", &sweep), Thresholds::default(), false).unwrap_err().to_string();
     assert!(error.contains("pagesieve.replay") && error.contains("pagesieve.sweep"), "{error}");
     assert_eq!(sweep.traces[0].items[0].part.label(), "proven, sync, 64 KiB, every 5 s");
+    let link = |bandwidth| Part::Link { policy: "proven".into(), bandwidth }.label();
+    assert_eq!([125_000_000, 12_500_000, 1].map(link), ["link, proven, 1Gbit", "link, proven, 100Mbit", "link, proven, 8bit"]);
 }
 
 #[test]
