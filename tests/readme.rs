@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::{CommandFactory, Parser};
-use support::{Background, PAGESIEVE, can_record, run_command, scratch, synth, text, wait_until};
+use support::{Background, PAGESIEVE, can_record, run, run_command, scratch, synth, text, wait_until};
 
 /// The pages.
 const PAGES: [&str; 4] = ["README.md", "CONTRIBUTING.md", "traces/corpus/README.md", "traces/guest/README.md"];
@@ -143,6 +143,12 @@ fn the_commands_of_the_pages_do_what_they_say() {
     let backup = dir.path().join("backup");
     fs::create_dir(&backup).unwrap();
     synth(dir.path(), "app.trace", 1);
+    fs::create_dir_all(dir.path().join("traces/corpus")).unwrap();
+    let corpus = synth(&dir.path().join("traces/corpus"), "one.trace", 2);
+    for report in ["base", "new"] {
+        let folder = dir.path().join(report);
+        run(["report", text(&corpus), "-o", text(&folder)]).expect_quiet_success();
+    }
     fs::write(dir.path().join("disk.img"), [7_u8; 200_000]).unwrap();
     let ram = dir.path().join("vm.ram");
     fs::write(&ram, vec![0_u8; 4 << 20]).unwrap();
@@ -155,8 +161,7 @@ fn the_commands_of_the_pages_do_what_they_say() {
         }
         let instead = INSTEAD.iter().fold(line.clone(), |line, (text, other)| line.replace(text, other));
         // What a command makes, the next one is to find, and the one before is not to be in its way.
-        let _ = fs::remove_dir_all(dir.path().join("report"));
-        let forced = if instead.contains(" record ") { instead.replace(" record ", " record --force ") } else { instead };
+        let forced = instead.replace(" record ", " record --force ").replace(" report ", " report --force ");
         let mut sh = Command::new("bash");
         sh.args(["-c", &forced]).current_dir(dir.path()).env("PATH", &path).env("PID", target.pid().to_string());
         let done = run_command(sh.env("RAM", &ram).env("BACKUP", &backup));
