@@ -157,7 +157,7 @@ fn the_inspection_finds_what_is_wrong() {
         ("127.0.0.1", into_body("<img src=\"http://127.0.0.1:9/x.png\" alt=\"\">")),
         ("127.0.0.1", into_body("<script>fetch('http://127.0.0.1:9/x').catch(() => 0)</script>")),
         ("contrast", into_body("<p style=\"color:#888;background:#999\">hardly to be read</p>")),
-        ("overlap", page.replacen("</text>", "</text><text x=\"0\" y=\"4\">over the first label of all</text>", 1)),
+        ("overlap", page.replacen("</text>", "</text><text x=\"0\" y=\"14\">over the first label of all</text>", 1)),
         ("leaves its drawing", page.replacen("<text x=\"", "<text x=\"99", 1)),
     ];
     for (words, page) in faults {
