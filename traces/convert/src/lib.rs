@@ -4,7 +4,7 @@
 //! grow with the length of the input. What the user sees of it is described in `traces/TOOLS.md`.
 //!
 //! [`cut()`] and [`merge()`] make traces of traces: what the input could not prove, the output cannot prove either. [`export`]
-//! writes access events, or the verdicts of a replay, as CSV, JSON lines, Parquet or Chrome trace events. [`import`] makes a trace
+//! writes access events, or the verdicts of a replay, as CSV, JSON lines, Parquet or Chrome trace events. [`import()`] makes a trace
 //! of the output of perf, damo or valgrind's lackey, and claims no more about it than these tools saw.
 #![forbid(unsafe_code)]
 
