@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("pagesieve-recorder", &["pagesieve-core", "pagesieve-ebpf", "pagesieve-traces"]),
-    ("pagesieve-convert", &["pagesieve-core", "pagesieve-replayer", "pagesieve-traces"]),
+    ("pagesieve-convert", &["pagesieve-core", "pagesieve-traces"]),
     ("pagesieve-replayer", &["pagesieve-core", "pagesieve-traces"]),
     ("pagesieve-live", &["pagesieve-core"]),
     ("pagesieve-reports", &["pagesieve-core"]),

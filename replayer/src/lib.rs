@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod decisions;
 pub mod fleet;
 pub mod heatmap;
 pub mod log;
@@ -22,9 +23,10 @@ mod source;
 mod watch;
 
 pub use config::{ReplayConfig, ReplayError, Scenario, Start, TraceInfo, UnknownScenario, UnknownStart};
+pub use decisions::Decisions;
 pub use fleet::{Fleet, ReplayResult};
 pub use heatmap::HeatmapBuilder;
-pub use log::{ActionLog, Digest, Verdict};
+pub use log::{ActionLog, Digest};
 pub use page_use::PageUseBuilder;
 pub use replay::{replay, replay_all, trace_length};
 pub use sweep::sweep;

@@ -1,29 +1,13 @@
 //! The log of actions: what two runs are compared by.
 
 use std::io::{self, Write};
-use std::ops::Range;
 
-use pagesieve_core::{Action, BlockId, Epoch, Migration, Nanos, Outcome};
+use pagesieve_core::{Action, BlockId, Decision, Migration, Nanos, Outcome};
 
 use crate::wire;
 
-/// An action about a block, and where the replay stood.
-#[derive(Clone, Debug)]
-pub struct Verdict<'a> {
-    /// When.
-    pub time: Nanos,
-    /// Rounds completed before it.
-    pub round: u32,
-    /// The epoch in progress.
-    pub epoch: Epoch,
-    /// The pages of the block.
-    pub pages: Range<u64>,
-    /// What is done with it.
-    pub action: &'a Action,
-}
-
 /// Is told of every action about a block.
-pub type Observer = Box<dyn FnMut(&Verdict<'_>) + Send>;
+pub(crate) type Observer = Box<dyn FnMut(Decision) + Send>;
 
 /// Length and hash of all actions with their times, and the lines themselves if a sink was given.
 pub struct ActionLog {
@@ -58,7 +42,7 @@ impl ActionLog {
 
     /// A log that keeps the digest and tells of each action about a block.
     #[must_use]
-    pub fn with_observer(observer: Observer) -> Self {
+    pub(crate) fn with_observer(observer: Observer) -> Self {
         Self { observer: Some(observer), ..Self::new() }
     }
 
@@ -71,7 +55,8 @@ impl ActionLog {
             _ => return,
         };
         let pages = migration.blocks().pages(*block);
-        observer(&Verdict { time: now, round: migration.rounds(), epoch: migration.open_epoch(), pages, action });
+        let (round, epoch) = (migration.rounds(), migration.open_epoch());
+        observer(Decision { time: now, round, epoch, pages, action: action.clone() });
     }
 
     pub(crate) fn push(&mut self, now: Nanos, action: &Action) {

@@ -35,8 +35,8 @@ pub use block::{BlockId, BlockSummary, Blocks, Fingerprint};
 pub use evidence::{Coverage, Evidence, PageState, SkipReason};
 pub use memslot::{Backing, MemSlot, MemSlots, SlotError};
 pub use migration::{
-    Action, Baseline, Config, ConfigError, Encoding, Kept, Migration, Mode, Outcome, PageView, Progress, Purpose, Report,
-    Throttle, Unconverged,
+    Action, Baseline, Config, ConfigError, Decision, Encoding, Kept, Migration, Mode, Outcome, PageView, Progress, Purpose,
+    Report, Throttle, Unconverged,
 };
 pub use policy::{Policy, PolicyKind};
 pub use redirty::Redirty;

@@ -8,10 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::part::Part;
-use super::quantity::{Quantity, Value};
-use super::recording::Recording;
 use super::shapes::{Replay, Summary, Sweep, Verify};
+use super::trace::Trace;
 
 /// The major version that is understood, of all these documents.
 const MAJOR: u32 = 1;
@@ -31,28 +29,6 @@ pub struct Document {
     pub command: Option<String>,
     /// The traces in their order.
     pub traces: Vec<Trace>,
-}
-
-/// What a document says about a trace.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trace {
-    /// File name of the trace without the folder.
-    pub name: String,
-    /// Workload class.
-    pub class: Option<String>,
-    /// What does not depend on the program.
-    pub recording: Recording,
-    /// Replays, grid and check.
-    pub items: Vec<Item>,
-}
-
-/// What a document says about a part of a trace.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Item {
-    /// Which part.
-    pub part: Part,
-    /// Its quantities; what does not apply or is not known is not there.
-    pub values: Vec<(Quantity, Value)>,
 }
 
 /// Why a document cannot be compared. Completes "failed to read FILE: ".

@@ -15,13 +15,14 @@ mod recording;
 mod shapes;
 mod table;
 mod threshold;
+mod trace;
 mod words;
 
 use std::cmp::Ordering;
 
 use pagesieve_core::summary::Schema;
 
-pub use document::{Document, Item, ReadError, Trace};
+pub use document::{Document, ReadError};
 pub use json::json;
 pub use judge::{Change, Outcome};
 pub use junit::junit;
@@ -31,6 +32,7 @@ pub use quantity::{Group, Measure, Quantity, Value};
 pub use recording::{Difference, Recording};
 pub use table::table;
 pub use threshold::{DEFAULT, Threshold, ThresholdError, Thresholds};
+pub use trace::{Item, Trace};
 
 use pair::pairs;
 

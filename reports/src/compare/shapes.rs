@@ -6,10 +6,10 @@ use pagesieve_core::summary::{BlockCounts, ByteCounts};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::document::{Item, Trace};
 use super::part::{Part, ReplayKey};
 use super::quantity::{Quantity, Value};
 use super::recording::{EpochFacts, Recording};
+use super::trace::{Item, Trace};
 
 /// `pagesieve.summary`.
 #[derive(Deserialize)]

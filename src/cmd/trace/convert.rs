@@ -3,7 +3,8 @@
 use anyhow::{Context, bail};
 use pagesieve_convert::export::row_writer;
 use pagesieve_convert::{Exported, Format, Rows, export_events, export_verdicts, is_cut_off};
-use pagesieve_replayer::{ReplayConfig, TraceInfo, trace_length};
+use pagesieve_core::summary::ReplaySummary;
+use pagesieve_replayer::{Decisions, ReplayConfig, TraceInfo, trace_length};
 use pagesieve_traces::End;
 use serde_json::json;
 
@@ -33,6 +34,7 @@ fn convert(options: &TraceConvert) -> anyhow::Result<()> {
     let mut writer = row_writer(format, rows, &header, place.output()?)?;
     let bar = bar_of([&options.file].into_iter(), 1);
     let mut progress = |bytes| bar.set_position(bytes);
+    let mut summary = None;
     let done = match rows {
         Rows::Events => export_events(&mut reader, writer.as_mut(), &mut progress)?,
         Rows::Verdicts => {
@@ -41,16 +43,25 @@ fn convert(options: &TraceConvert) -> anyhow::Result<()> {
             let name = name_of(&options.file);
             let trace = TraceInfo { name: &name, header: &header, length };
             let config = ReplayConfig { policy: options.policy, scenario: options.scenario, ..options.engine.config() };
-            export_verdicts(trace, &mut reader, config, writer.as_mut(), &mut progress)?
+            let mut replay = Decisions::new(trace, config)?;
+            let done = export_verdicts(&mut reader, &mut |frame| Ok(replay.feed(frame)?), writer.as_mut(), &mut progress)?;
+            summary = replay.summary();
+            done
         }
     };
     bar.finish_and_clear();
     drop(writer);
     place.keep()?;
-    finish(options, format, rows, &done, standard)
+    finish(options, format, &done, summary.as_ref(), standard)
 }
 
-fn finish(options: &TraceConvert, format: Format, rows: Rows, done: &Exported, standard: bool) -> anyhow::Result<()> {
+fn finish(
+    options: &TraceConvert,
+    format: Format,
+    done: &Exported,
+    replay: Option<&ReplaySummary>,
+    standard: bool,
+) -> anyhow::Result<()> {
     let missing = is_cut_off(done.end.as_ref());
     if let (Some(missing), Some(End::Damaged { .. })) = (&missing, &done.end) {
         bail!("read all of it: {missing}; what is whole is in {}", options.output.display());
@@ -58,15 +69,12 @@ fn finish(options: &TraceConvert, format: Format, rows: Rows, done: &Exported, s
     if standard {
         return Ok(());
     }
-    let table = match rows {
-        Rows::Events => "events",
-        Rows::Verdicts => "verdicts",
-    };
+    let table = if replay.is_some() { "verdicts" } else { "events" };
     let drawn = if format == Format::Perfetto { ", drawn by epoch" } else { "" };
     let of_input = missing.as_ref().map_or_else(String::new, |missing| format!("; the input is not whole: {missing}"));
     let text = format!("{} {table} of {} frames as {}{drawn}{of_input}", done.rows, done.frames, format.name());
     let document = json!({
-        "format": format.name(), "table": table, "rows": done.rows, "frames": done.frames, "replay": done.replay,
+        "format": format.name(), "table": table, "rows": done.rows, "frames": done.frames, "replay": replay,
         "incomplete": missing,
     });
     result("convert", &options.output, options.how.json, text, document)

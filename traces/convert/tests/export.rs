@@ -9,8 +9,9 @@ use bytes_of::Shared;
 use common::{file_of, guest};
 use pagesieve_convert::export::{EventRow, Row, row_writer};
 use pagesieve_convert::{Exported, Format, Rows, export_events, export_verdicts};
+use pagesieve_core::summary::ReplaySummary;
 use pagesieve_core::{Access, AccessKind, Epoch, Gfn, Nanos, Origin, PolicyKind};
-use pagesieve_replayer::{ReplayConfig, Scenario, TraceInfo};
+use pagesieve_replayer::{Decisions, ReplayConfig, Scenario, TraceInfo};
 use pagesieve_traces::{Class, Frame, Header, Reader};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -41,21 +42,31 @@ mod bytes_of {
     }
 }
 
-fn export(header: &Header, frames: &[Frame], format: Format, verdicts: Option<ReplayConfig>) -> (Vec<u8>, Exported) {
+fn export(
+    header: &Header,
+    frames: &[Frame],
+    format: Format,
+    verdicts: Option<ReplayConfig>,
+) -> (Vec<u8>, Exported, Option<ReplaySummary>) {
     let file = file_of(header, frames);
     let mut reader = Reader::new(&file[..]).unwrap();
     let output = Shared::default();
     let rows = if verdicts.is_some() { Rows::Verdicts } else { Rows::Events };
     let mut writer = row_writer(format, rows, header, output.clone()).unwrap();
+    let mut summary = None;
     let done = match verdicts {
         None => export_events(&mut reader, writer.as_mut(), &mut |_| ()),
         Some(config) => {
             let trace = TraceInfo { name: "test", header, length: None };
-            export_verdicts(trace, &mut reader, config, writer.as_mut(), &mut |_| ())
+            let mut replay = Decisions::new(trace, config).unwrap();
+            let feed = &mut |frame| Ok(replay.feed(frame)?);
+            let done = export_verdicts(&mut reader, feed, writer.as_mut(), &mut |_| ());
+            summary = replay.summary();
+            done
         }
     };
     drop(writer);
-    (output.bytes(), done.unwrap())
+    (output.bytes(), done.unwrap(), summary)
 }
 
 /// Rows as JSON objects, whatever the format.
@@ -124,7 +135,7 @@ fn every_event_comes_back_from_every_format() {
     let expected: Vec<_> =
         frames.iter().flat_map(|frame| frame.events.iter().map(move |event| event_row(frame, event))).collect();
     for format in [Format::Csv, Format::JsonLines, Format::Parquet] {
-        let (bytes, done) = export(&header, &frames, format, None);
+        let (bytes, done, _) = export(&header, &frames, format, None);
         let rows = rows_of(format, &bytes);
         assert_eq!((rows.len() as u64, done.frames), (done.rows, 20));
         assert!(rows == expected, "{format:?}");
@@ -181,12 +192,12 @@ fn verdicts_add_up_to_what_the_replay_says() {
             let interval = Nanos(200 * Nanos::MILLISECOND.0);
             let config =
                 ReplayConfig { policy, scenario, interval, bandwidth: Some(4 << 20), aging: interval, ..Default::default() };
-            let (bytes, done) = export(&header, &frames, Format::Parquet, Some(config));
-            let (csv, again) = export(&header, &frames, Format::Csv, Some(config));
+            let (bytes, done, replay) = export(&header, &frames, Format::Parquet, Some(config));
+            let (csv, again, _) = export(&header, &frames, Format::Csv, Some(config));
             let rows = rows_of(Format::Parquet, &bytes);
             assert_eq!((done.rows, done.rows), (rows.len() as u64, again.rows));
             assert!(rows == rows_of(Format::Csv, &csv));
-            let replay = done.replay.unwrap();
+            let replay = replay.unwrap();
             let count = |verdict: &str, reason: Option<&str>| {
                 let of =
                     |row: &&BTreeMap<String, Value>| row["verdict"] == verdict && reason.is_none_or(|why| row["reason"] == why);
@@ -215,7 +226,7 @@ fn the_picture_has_what_the_format_asks_of_each_event() {
     let (header, frames) = guest(Class::Mixed, 3);
     let interval = Nanos(300 * Nanos::MILLISECOND.0);
     for config in [None, Some(ReplayConfig { interval, ..ReplayConfig::default() })] {
-        let (bytes, done) = export(&header, &frames, Format::Perfetto, config);
+        let (bytes, _, replay) = export(&header, &frames, Format::Perfetto, config);
         let document: Value = serde_json::from_slice(&bytes).unwrap();
         let events = document["traceEvents"].as_array().unwrap();
         let mut phases: BTreeMap<&str, u64> = BTreeMap::new();
@@ -235,7 +246,7 @@ fn the_picture_has_what_the_format_asks_of_each_event() {
                 assert!(event["args"].as_object().unwrap().values().all(Value::is_number), "{event}");
             }
         }
-        let rounds = done.replay.as_ref().map_or(0, |replay| replay.rounds);
+        let rounds = replay.as_ref().map_or(0, |replay| replay.rounds);
         assert_eq!(phases["X"], 2 * 20 + rounds, "an epoch and a scan for each frame");
         let slice = |name: &str| events.iter().find(|event| event["ph"] == "X" && event["name"] == name).unwrap();
         let epoch = slice("epoch 7");

@@ -3,14 +3,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
-use crate::Nanos;
 use crate::block::BlockId;
 use crate::evidence::SkipReason;
 use crate::forecast::Forecast;
 use crate::policy::DeferReason;
 use crate::redirty::RedirtyScore;
 use crate::summary::{BlockCounts, NodeCounts, SendCauses, TrackerStats};
+use crate::{Epoch, Nanos};
 
 /// One thing for the driver to do, or to take note of.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,21 @@ pub enum Action {
     Throttle(u8),
     /// It is over. No action follows.
     Finish(Box<Report>),
+}
+
+/// An action about a block, and where the migration stood when it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// When.
+    pub time: Nanos,
+    /// Rounds completed before it.
+    pub round: u32,
+    /// The epoch in progress.
+    pub epoch: Epoch,
+    /// The pages of the block.
+    pub pages: Range<u64>,
+    /// What is done with it.
+    pub action: Action,
 }
 
 /// In which form a block travels.

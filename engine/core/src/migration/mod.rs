@@ -17,7 +17,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-pub use action::{Action, Encoding, Outcome, Report};
+pub use action::{Action, Decision, Encoding, Outcome, Report};
 pub use config::{Baseline, Config, ConfigError, Kept, Mode, Purpose, Throttle, Unconverged};
 pub use explain::PageView;
 pub use progress::Progress;

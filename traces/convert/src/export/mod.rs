@@ -10,15 +10,14 @@ mod perfetto;
 mod rows;
 mod verdicts;
 
+use std::error::Error;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use pagesieve_core::summary::ReplaySummary;
-use pagesieve_replayer::ReplayError;
 use pagesieve_traces::{End, Frame, Header, ReadError, Reader};
 
 pub use rows::{Cell, Column, EventRow, Kind, Row, Rows, VerdictRow};
-pub use verdicts::export_verdicts;
+pub use verdicts::{Replay, export_verdicts};
 
 /// In which form rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +124,6 @@ pub struct Exported {
     pub frames: u64,
     /// How the input ended.
     pub end: Option<End>,
-    /// For verdicts: what the replay came to.
-    pub replay: Option<ReplaySummary>,
 }
 
 /// Why rows cannot be exported.
@@ -138,7 +135,7 @@ pub enum ExportError {
     Read(#[from] ReadError),
     /// The trace cannot be replayed.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
+    Replay(Box<dyn Error + Send + Sync>),
     /// The output refuses bytes.
     #[error("write the rows: {0}")]
     Write(#[from] io::Error),
@@ -167,5 +164,5 @@ pub fn export_events<R: Read>(
         progress(reader.position());
     }
     writer.finish()?;
-    Ok(Exported { rows, frames, end: reader.end().cloned(), replay: None })
+    Ok(Exported { rows, frames, end: reader.end().cloned() })
 }

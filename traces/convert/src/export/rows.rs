@@ -1,8 +1,7 @@
 //! The rows of both tables, as cells under named columns.
 
 use pagesieve_core::policy::DeferReason;
-use pagesieve_core::{Access, AccessKind, Action, Encoding, Epoch, Gfn, Nanos, Origin, SkipReason};
-use pagesieve_replayer::Verdict;
+use pagesieve_core::{Access, AccessKind, Action, Decision, Encoding, Epoch, Gfn, Nanos, Origin, SkipReason};
 
 /// Which table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,8 +126,8 @@ pub struct VerdictRow {
 impl VerdictRow {
     /// The row of an action, if the action is a verdict.
     #[must_use]
-    pub fn of(verdict: &Verdict<'_>) -> Option<Self> {
-        let (block, word, reason, encoding) = match verdict.action {
+    pub fn of(decision: &Decision) -> Option<Self> {
+        let (block, word, reason, encoding) = match &decision.action {
             Action::Send { block, encoding: Encoding::Raw } => (block, "sent", None, Some("raw")),
             Action::Send { block, encoding: Encoding::Smallest } => (block, "sent", None, Some("smallest")),
             // A marker without data; the engine's own account calls that a skip, too.
@@ -138,12 +137,12 @@ impl VerdictRow {
             _ => return None,
         };
         Some(Self {
-            time: verdict.time,
-            round: verdict.round,
-            epoch: verdict.epoch,
+            time: decision.time,
+            round: decision.round,
+            epoch: decision.epoch,
             block: block.index,
-            first: Gfn(verdict.pages.start),
-            pages: verdict.pages.end - verdict.pages.start,
+            first: Gfn(decision.pages.start),
+            pages: decision.pages.end - decision.pages.start,
             verdict: word,
             reason,
             encoding,
