@@ -4,7 +4,7 @@ use super::{GaugeConfig, before};
 use crate::block::{BlockSummary, GeometryError, bytes_of};
 use crate::migration::{Action, Baseline, Config, ConfigError, Migration, Mode, Purpose};
 use crate::ports::ClosedEpoch;
-use crate::summary::{BlockCounts, SkipCounts};
+use crate::summary::BlockCounts;
 use crate::{Epoch, MemSlots, Nanos, PageBitmap};
 
 /// An engine whose destination starts equal, is synced at the end of each epoch, and takes everything at once.
@@ -46,7 +46,7 @@ impl ImaginedSync {
         self.engine.handle_dirty_log(now, epoch, &closed.log, closed.coverage);
         self.play(now);
         let all = self.engine.verdicts();
-        Ok(since(&all, &core::mem::replace(&mut self.told, all)))
+        Ok(all.since(&core::mem::replace(&mut self.told, all)))
     }
 
     fn play(&mut self, now: Nanos) {
@@ -64,23 +64,5 @@ impl ImaginedSync {
                 _ => {}
             }
         }
-    }
-}
-
-/// What came since.
-fn since(now: &BlockCounts, then: &BlockCounts) -> BlockCounts {
-    BlockCounts {
-        total: now.total - then.total,
-        resident: now.resident - then.resident,
-        sent: now.sent - then.sent,
-        skipped: SkipCounts {
-            unpopulated: now.skipped.unpopulated - then.skipped.unpopulated,
-            zero: now.skipped.zero - then.skipped.zero,
-            unchanged: now.skipped.unchanged - then.skipped.unchanged,
-            same_content: now.skipped.same_content - then.skipped.same_content,
-            presumed_unused: now.skipped.presumed_unused - then.skipped.presumed_unused,
-        },
-        skipped_resident: now.skipped_resident - then.skipped_resident,
-        deferred: now.deferred - then.deferred,
     }
 }
