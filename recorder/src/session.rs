@@ -157,7 +157,7 @@ pub fn record(
     }
     let header = Header {
         class: options.class.clone(),
-        epoch_length: Nanos(options.epoch.as_nanos() as u64),
+        epoch_length: options.epoch.into(),
         fingerprints: options.fingerprints,
         ..header(&session.observer, &target)
     };

@@ -50,15 +50,8 @@ pub(crate) struct Record {
     /// Workload class to note in the trace: idle, light, mixed, heavy-io, or a word of your own
     #[arg(long)]
     pub(crate) class: Option<String>,
-    /// Where events come from
-    #[arg(long, default_value = "auto")]
-    pub(crate) source: Source,
-    /// Hooks that the kernel program may use; for tests of each
-    #[arg(long, default_value = "auto", hide = true)]
-    pub(crate) hooks: Hooks,
-    /// How to learn of writes; for tests of each
-    #[arg(long, default_value = "auto", hide = true)]
-    pub(crate) writes: Writes,
+    #[command(flatten)]
+    pub(crate) means: MeansOptions,
     /// Size of the event ring
     #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
     pub(crate) ring_size: u64,
@@ -68,6 +61,20 @@ pub(crate) struct Record {
     /// Print the outcome as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// By which means a target is observed.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct MeansOptions {
+    /// Where events come from
+    #[arg(long, default_value = "auto")]
+    pub(crate) source: Source,
+    /// Hooks that the kernel program may use; for tests of each
+    #[arg(long, default_value = "auto", hide = true)]
+    pub(crate) hooks: Hooks,
+    /// How to learn of writes; for tests of each
+    #[arg(long, default_value = "auto", hide = true)]
+    pub(crate) writes: Writes,
 }
 
 /// See [`HookChoice`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::TargetOptions;
-use super::record::{Hooks, Source, Writes};
+use super::record::MeansOptions;
 use crate::units;
 
 /// Show live what a guest or process writes, and what could be skipped
@@ -49,13 +49,6 @@ pub(crate) struct Top {
     /// Unit of comparison and transfer: a power of two from 4 KiB up
     #[arg(long, default_value = "64KiB", value_parser = units::block_size)]
     pub(crate) block_size: u64,
-    /// Where events come from
-    #[arg(long, default_value = "auto")]
-    pub(crate) source: Source,
-    /// Hooks that the kernel program may use; for tests of each
-    #[arg(long, default_value = "auto", hide = true)]
-    pub(crate) hooks: Hooks,
-    /// How to learn of writes; for tests of each
-    #[arg(long, default_value = "auto", hide = true)]
-    pub(crate) writes: Writes,
+    #[command(flatten)]
+    pub(crate) means: MeansOptions,
 }

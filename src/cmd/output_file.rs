@@ -26,6 +26,7 @@ pub(super) fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> 
     file.write_all(text.as_bytes()).with_context(|| format!("write to {}", path.display()))
 }
 
-fn exists(path: &Path) -> String {
+/// What is said of a file that is there.
+pub(super) fn exists(path: &Path) -> String {
     format!("create {}: the file exists; choose another name or pass --force to replace it", path.display())
 }

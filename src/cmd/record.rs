@@ -15,9 +15,9 @@ pub(crate) fn run(options: &Record) -> anyhow::Result<()> {
     super::check_output(&options.output)?;
     let spec = target(&options.target)?;
     let settings = Options {
-        source: options.source.into(),
-        hooks: options.hooks.into(),
-        writes: options.writes.into(),
+        source: options.means.source.into(),
+        hooks: options.means.hooks.into(),
+        writes: options.means.writes.into(),
         regions: options.target.region.clone(),
         epoch: options.epoch,
         duration: options.duration,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use pagesieve_core::Nanos;
 use pagesieve_core::summary::{NodeCounts, PageMoment, ReplaySummary};
 use pagesieve_replayer::{ActionLog, ReplayConfig, ReplayResult, TraceInfo, replay, trace_length};
 
@@ -15,9 +14,9 @@ impl EngineOptions {
     pub(crate) fn config(&self) -> ReplayConfig {
         ReplayConfig {
             block_size: self.block_size,
-            aging: Nanos(self.aging.as_nanos() as u64),
+            aging: self.aging.into(),
             min_access: self.min_access,
-            interval: Nanos(self.interval.as_nanos() as u64),
+            interval: self.interval.into(),
             bandwidth: Some(self.bandwidth),
             ..ReplayConfig::default()
         }
@@ -29,7 +28,7 @@ pub(crate) fn run(options: &Replay) -> anyhow::Result<()> {
         policy: options.policy,
         scenario: options.scenario,
         start: options.baseline,
-        downtime_limit: Nanos(options.downtime_limit.as_nanos() as u64),
+        downtime_limit: options.downtime_limit.into(),
         explain: options.explain,
         ..options.engine.config()
     };

@@ -1,6 +1,5 @@
 //! `pagesieve synth`.
 
-use pagesieve_core::Nanos;
 use pagesieve_traces::{CreateOptions, SynthConfig, Writer, synth};
 
 use crate::cli::Synth;
@@ -12,8 +11,8 @@ pub(crate) fn run(options: &Synth) -> anyhow::Result<()> {
         class: options.class,
         memory: options.memory,
         seed: options.seed,
-        duration: Nanos(options.duration.as_nanos() as u64),
-        epoch: Nanos(options.epoch.as_nanos() as u64),
+        duration: options.duration.into(),
+        epoch: options.epoch.into(),
         fingerprints: !options.no_fingerprints,
     })?;
     let mut writer = Writer::create_with(&options.output, frames.header(), CreateOptions { force: options.force })?;

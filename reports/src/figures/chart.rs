@@ -1,12 +1,16 @@
 //! Step lines over time, several panels one below the other.
 
-use plotters::prelude::{ChartBuilder, DrawingBackend, LineSeries};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::{Cartesian2d, ChartBuilder, ChartContext, DrawingBackend, LineSeries};
 use plotters::style::Color;
 
 use super::canvas::{Lettering, Pen};
 use super::ink::{GRID, Ink};
 use super::{DrawResult, Format};
 use crate::format;
+
+/// A chart of numbers over seconds.
+pub(crate) type TimeChart<'a, DB> = ChartContext<'a, DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// More steps than this can neither be told apart on a screen nor read in a table.
 pub(crate) const MOST_STEPS: usize = 300;
@@ -54,25 +58,13 @@ impl Panel {
         let whole = pen.area.dim_in_pixel().1 as i32;
         let plot = pen.area.margin(y.0, whole - y.1, 0, 0);
         let last = if end == 0 { 1.0 } else { end as f64 / 1e9 };
-        let narrow = pen.format.is_narrow();
         let mut chart = ChartBuilder::on(&plot)
             .margin_top(HEAD)
             .margin_right(RIGHT)
             .x_label_area_size(LABELS)
             .y_label_area_size(Self::axis(pen.format).0)
             .build_cartesian_2d(0.0..last, 0.0..self.top)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(GRID.rgb().mix(0.0))
-            .bold_line_style(GRID.rgb())
-            .axis_style(GRID.rgb())
-            .x_labels(if narrow { 5 } else { 10 })
-            .y_labels(5)
-            .x_label_formatter(&|seconds| short(*seconds))
-            .y_label_formatter(&|value| short(*value))
-            .label_style(Lettering::MUTED.style(pen.format.text))
-            .draw()?;
+        mesh(&mut chart, pen.format, 5)?;
         for course in &self.courses {
             let points = course.steps.iter().flat_map(|(span, value)| {
                 let value = if value.is_finite() { value.min(self.top) } else { 0.0 };
@@ -82,6 +74,22 @@ impl Panel {
         }
         pen.text(&self.heading, (0, y.0 + 2), Lettering::MUTED)
     }
+}
+
+/// Lines across and labels of both axes, of which the upright one has about so many.
+pub(crate) fn mesh<DB: DrawingBackend>(chart: &mut TimeChart<'_, DB>, format: Format, labels: usize) -> DrawResult<DB> {
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(GRID.rgb().mix(0.0))
+        .bold_line_style(GRID.rgb())
+        .axis_style(GRID.rgb())
+        .x_labels(if format.is_narrow() { 5 } else { 10 })
+        .y_labels(labels)
+        .x_label_formatter(&|seconds| short(*seconds))
+        .y_label_formatter(&|value| short(*value))
+        .label_style(Lettering::MUTED.style(format.text))
+        .draw()
 }
 
 /// A number on an axis: no decimals where none are needed, thousands with commas.

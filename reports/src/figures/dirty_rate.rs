@@ -5,8 +5,8 @@ use plotters::prelude::{AreaSeries, ChartBuilder, DrawingArea, DrawingBackend, L
 use plotters::style::Color;
 
 use super::canvas::{Lettering, Pen};
-use super::chart::{MOST_STEPS, short};
-use super::ink::{DIRTY, GRID, Ink, LOST, UNKNOWN};
+use super::chart::{MOST_STEPS, mesh};
+use super::ink::{DIRTY, Ink, LOST, UNKNOWN};
 use super::{DrawResult, Drawing, Format, Table};
 use crate::format;
 use pagesieve_core::series::Timeline;
@@ -217,18 +217,7 @@ impl Drawing for DirtyRate {
             .x_label_area_size(40)
             .y_label_area_size(axis(format).0)
             .build_cartesian_2d(0.0..last, 0.0..top)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(GRID.rgb().mix(0.0))
-            .bold_line_style(GRID.rgb())
-            .axis_style(GRID.rgb())
-            .x_labels(if format.is_narrow() { 5 } else { 10 })
-            .y_labels(6)
-            .x_label_formatter(&|seconds| short(*seconds))
-            .y_label_formatter(&|rate| short(*rate))
-            .label_style(Lettering::MUTED.style(format.text))
-            .draw()?;
+        mesh(&mut chart, format, 6)?;
         chart.draw_series(AreaSeries::new(self.steps(Interval::unknown_rate, top), 0.0, UNKNOWN.rgb().filled()))?;
         chart.draw_series(LineSeries::new(self.steps(Interval::rate, top), DIRTY.rgb().stroke_width(2)))?;
         // The chart counts pixels from the corner of the picture, the pen from that of the area.

@@ -50,10 +50,9 @@ impl Plan {
 
     fn merge(options: &Sweep, file: &PlanFile) -> anyhow::Result<Self> {
         let default = Grid::default();
-        let nanos = |time: Duration| Nanos(time.as_nanos() as u64);
-        let times = |times: &[Duration]| times.iter().copied().map(nanos).collect::<Vec<_>>();
-        let span = |text: &str| units::span(text).map(nanos);
-        let duration = |text: &str| units::duration(text).map(nanos);
+        let times = |times: &[Duration]| times.iter().copied().map(Nanos::from).collect::<Vec<_>>();
+        let span = |text: &str| units::span(text).map(Nanos::from);
+        let duration = |text: &str| units::duration(text).map(Nanos::from);
         let grid = Grid {
             policies: list("policy", &options.policy, &file.policy, by_name, default.policies)?,
             scenarios: list("scenario", &options.scenario, &file.scenario, by_name, default.scenarios)?,

@@ -53,9 +53,9 @@ impl Watch {
     /// Finds the target and arms its memory.
     pub(super) fn open(options: &Top) -> anyhow::Result<Self> {
         let settings = LiveOptions {
-            source: options.source.into(),
-            hooks: options.hooks.into(),
-            writes: options.writes.into(),
+            source: options.means.source.into(),
+            hooks: options.means.hooks.into(),
+            writes: options.means.writes.into(),
             regions: options.target.region.clone(),
             command_output: if options.batch { CommandOutput::ToStderr } else { CommandOutput::Detach },
             stops_guest: false,

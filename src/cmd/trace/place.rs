@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 
+use crate::cmd::output_file;
+
 /// Stands for standard input or output.
 pub(super) const STANDARD: &str = "-";
 
@@ -38,7 +40,7 @@ impl Place {
                 return Ok(Place::Special(file));
             }
             if !force {
-                bail!(exists(path));
+                bail!(output_file::exists(path));
             }
         }
         // A link stays, and what it leads to is replaced.
@@ -64,14 +66,10 @@ impl Place {
         let done = if force { draft.persist(&path) } else { draft.persist_noclobber(&path) };
         match done {
             Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => bail!(exists(&path)),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => bail!(output_file::exists(&path)),
             Err(error) => Err(error.error).with_context(|| format!("create {}", path.display())),
         }
     }
-}
-
-fn exists(path: &Path) -> String {
-    format!("create {}: the file exists; choose another name or pass --force to replace it", path.display())
 }
 
 /// The system's own error: the name of the draft says nothing to the user.
