@@ -40,6 +40,8 @@ pub(crate) struct Source {
     populated: PageBitmap,
     /// Pages that may change in the epoch in progress.
     unsettled: PageBitmap,
+    /// Pages may have a version of [`UNSEEN`].
+    any_unseen: bool,
 }
 
 impl Source {
@@ -53,6 +55,7 @@ impl Source {
             delta: Vec::new(),
             populated: PageBitmap::default(),
             unsettled: PageBitmap::default(),
+            any_unseen: false,
         };
         source.set_slots(table(&header.slots)?);
         Ok(source)
@@ -95,10 +98,14 @@ impl Source {
         if !self.by_content {
             self.name_log(frame, version_of(frame.epoch));
         } else if let Some(summaries) = &frame.summaries {
+            if self.any_unseen {
+                self.rename_unseen(frame);
+            }
             summaries.iter().for_each(|summary| self.set_content(summary));
         } else {
             // Nobody looked: each page of the log may have a content that no other epoch has seen.
             self.name_log(frame, UNSEEN | frame.epoch.0);
+            self.any_unseen = true;
         }
         for slot in self.slots.iter() {
             for at in (slot.base.0..slot.end().0).filter(|&at| !frame.populated.contains(Gfn(at))) {
@@ -120,14 +127,29 @@ impl Source {
         }
     }
 
+    /// Pages that nobody looked at and that are in the log again: they may have another content that nobody has seen. A summary, if
+    /// there is one, says which.
+    fn rename_unseen(&mut self, frame: &Frame) {
+        for gfn in frame.log.all().iter() {
+            if let Some(version) = self.version.get_mut(gfn.index()).filter(|version| **version & UNSEEN != 0) {
+                *version = UNSEEN | frame.epoch.0;
+            }
+        }
+    }
+
     fn set_content(&mut self, summary: &PageSummary) {
         let at = summary.gfn.index();
         if at >= self.version.len() {
             return;
         }
-        self.before[at] = std::mem::replace(&mut self.version[at], summary.content.0);
+        let unseen = self.version[at] & UNSEEN != 0;
         self.compressed[at] = summary.compressed;
-        self.delta[at] = summary.delta.unwrap_or(NO_DELTA);
+        // A delta starts from the content that was looked at last.
+        self.delta[at] = if unseen { NO_DELTA } else { summary.delta.unwrap_or(NO_DELTA) };
+        // A page that changed while nobody looked, and not since, keeps the name under which it may have been sent.
+        if !unseen || self.unsettled.contains(summary.gfn) {
+            self.before[at] = std::mem::replace(&mut self.version[at], summary.content.0);
+        }
     }
 
     /// Without summaries only a number tells data from zeros. Data that was there at the start, or came with a new slot, gets

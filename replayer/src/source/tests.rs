@@ -119,6 +119,24 @@ fn the_smallest_form_of_a_page_depends_on_what_is_there() {
 }
 
 #[test]
+fn a_summary_after_an_epoch_that_nobody_looked_at_is_no_change_by_itself() {
+    let mut source = Source::new(&header(true)).unwrap();
+    pass(&mut source, &frame(0, &[], &[0, 1], &[(0, 5, None), (1, 6, None)]));
+    let mut blind = frame(1, &[0, 1], &[0, 1], &[]);
+    blind.summaries = None;
+    pass(&mut source, &blind);
+    let [sent, other] = [Gfn(0), Gfn(1)].map(|gfn| source.truth(gfn));
+    pass(&mut source, &frame(2, &[], &[0, 1], &[(0, 7, Some(40))]));
+    assert!(source.truth(Gfn(0)).same(sent), "it was read after the epoch in which it changed");
+    assert!(source.truth(Gfn(1)).same(other));
+    assert_eq!(source.wire_len(Gfn(0), sent, Version(5)), 900);
+    pass(&mut source, &frame(3, &[0, 1], &[0, 1], &[(0, 8, Some(40))]));
+    assert_eq!(source.truth(Gfn(0)), Version(8));
+    assert_eq!(source.wire_len(Gfn(0), Version(8), sent), 900, "the delta starts from a content that has no name here");
+    assert!(!source.truth(Gfn(1)).same(other), "it is in the log again, and may be what it was before the blind epoch");
+}
+
+#[test]
 fn a_slot_that_reaches_too_far_is_refused_before_any_table_is_made() {
     let mut far = header(true);
     far.slots = vec![slot(1 << 39, 1)];
