@@ -152,6 +152,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
     convert(&dir.path().join("a.xls"), &[]).expect_failure(&["name ends with none of .csv", "--to"]);
     convert(Path::new("-"), &[]).expect_failure(&["--to"]);
     convert(&dir.path().join("a.csv"), &["--to", "xls"]).expect_usage_error(&["use csv, jsonl, parquet or perfetto"]);
+    convert(&dir.path().join("a.csv"), &["--policy", "aging"]).expect_usage_error(&["--rows"]);
     let import = |file: &Path, more: &[&str]| run(["trace", "import", text(file), "-o", text(&out)].iter().chain(more));
     import(&trace, &[]).expect_failure(&["a trace already"]);
     import(&dir.path().join("none"), &[]).expect_failure(&["there is no such file"]);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use pagesieve_convert::{Format, Rows, Tool};
 use pagesieve_core::PolicyKind;
 use pagesieve_replayer::Scenario;
@@ -70,7 +70,10 @@ Examples:
   pagesieve trace convert demo.trace -o demo.json --to perfetto
 
 The ending of the file names the format: .csv, .jsonl, .parquet, or .json for Perfetto. The columns
-are described in traces/TOOLS.md. The options from --policy on are for verdicts.")]
+are described in traces/TOOLS.md. The options from --policy on need --rows verdicts.")]
+#[command(group = ArgGroup::new("replay").multiple(true).requires("rows").args([
+    "policy", "scenario", "block_size", "aging", "min_access", "interval", "bandwidth",
+]))]
 pub(crate) struct TraceConvert {
     /// Trace
     pub(crate) file: PathBuf,
@@ -80,9 +83,9 @@ pub(crate) struct TraceConvert {
     /// Format: csv, jsonl, parquet or perfetto. Default: by the ending of the file
     #[arg(long, value_name = "FORMAT")]
     pub(crate) to: Option<Format>,
-    /// Which table
-    #[arg(long, default_value = "events")]
-    pub(crate) rows: RowsOption,
+    /// Which table. Default: events
+    #[arg(long)]
+    pub(crate) rows: Option<RowsOption>,
     #[command(flatten)]
     pub(crate) how: HowToWrite,
     /// Policy: send-all, proven, aging, adaptive, predictive or aging-literal

@@ -29,7 +29,7 @@ fn convert(options: &TraceConvert) -> anyhow::Result<()> {
     } else {
         Place::new(&options.output, std::slice::from_ref(&options.file), options.how.force)?
     };
-    let rows = Rows::from(options.rows);
+    let rows = options.rows.map_or(Rows::Events, Rows::from);
     let header = reader.header().clone();
     let mut writer = row_writer(format, rows, &header, place.output()?)?;
     let bar = bar_of([&options.file].into_iter(), 1);

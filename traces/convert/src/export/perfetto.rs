@@ -122,8 +122,9 @@ impl<W: Write + Send> RowWriter for Perfetto<W> {
         }
         self.frames += 1;
         let mib = (frame.populated.count() * PAGE_SIZE) as f64 / f64::from(1 << 20);
-        self.counter("resident MiB", frame.end, json!({ "resident": mib }))?;
-        self.counter("lost events", frame.start, json!({ "lost": frame.lost.events(), "control": frame.lost.control }))?;
+        self.counter("resident", frame.end, json!({ "MiB": mib }))?;
+        let lost = json!({ "events": frame.lost.events(), "control events": frame.lost.control });
+        self.counter("lost", frame.start, lost)?;
         for note in &frame.notes {
             self.note(&note.what, note.time)?;
         }
