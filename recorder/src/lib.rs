@@ -1,8 +1,9 @@
 //! Observes a running process, or the guest in a QEMU, and writes a trace of the pages it touches.
 //!
 //! A recording is a chain of epochs. While one is open, events of the kernel program are collected. At its end `PAGEMAP_SCAN` (or,
-//! on older kernels, soft-dirty bits) says which pages were written and arms them again; everything that the scan cannot see (discards, other mappings, direct
-//! I/O) is added from other sources, and what no source can exclude is `Unknown`. The result is a dirty log without gaps.
+//! on older kernels, soft-dirty bits) says which pages were written and arms them again; everything that the scan cannot see
+//! (discards, other mappings, direct I/O) is added from other sources, and what no source can exclude is `Unknown`. The result is
+//! a dirty log without gaps, but for writes that no part of the kernel reports (`reports/BIAS.md`).
 
 mod arming;
 mod content;

@@ -43,8 +43,8 @@ pub(crate) struct Record {
     /// Stop after this time. Default: when the process ends
     #[arg(long, value_parser = units::span)]
     pub(crate) duration: Option<Duration>,
-    /// Summarise page contents at each epoch's end: needed to check completeness. Stops the guest or process for some
-    /// milliseconds each time and takes as much memory as it has populated
+    /// Summarise page contents at each epoch's end: needed to check completeness. Stops the guest or process for 0.3 to
+    /// 0.8 s for each GiB populated, and takes as much memory as it has populated
     #[arg(long)]
     pub(crate) fingerprints: bool,
     /// Workload class to note in the trace: idle, light, mixed, heavy-io, or a word of your own

@@ -76,8 +76,9 @@ Examples:
   pagesieve verify demo.trace
   pagesieve verify --json *.trace
 
-Checks that every page whose content changed is in the dirty log of its epoch, and replays all policies against a shadow of
-the destination. aging-literal, the seed's rule, is expected to lose pages; that is no violation.")]
+Checks that every page whose content changed is in the dirty log of its epoch, and replays all
+policies against a shadow of the destination. aging-literal, the seed's rule, is expected to lose
+pages; that is no violation.")]
 pub(crate) struct Verify {
     /// Traces
     #[arg(required = true)]

@@ -34,7 +34,7 @@ fn workload(name: &str, options: &[&'static str], arguments: &[&'static str]) ->
 }
 
 /// The processor is emulated: what takes milliseconds elsewhere takes a second here.
-const RECORD: &str = "--fingerprints --source ebpf --epoch 400ms --duration 6s";
+const RECORD: &str = "--fingerprints --source ebpf --epoch 400ms --duration 4s";
 
 /// Records all of these in one boot. `prelude` is run first.
 fn record(series: &str, test: &str, prelude: &str, recordings: &[Recording]) -> Option<Finished> {

@@ -56,7 +56,7 @@ impl Links {
     pub fn verdict(&self) -> String {
         let (right, all) = self.judged();
         if all == 0 {
-            return "Nothing was foretold: the trace is too short to watch the guest before it moves.".into();
+            return "Nothing was foretold: no epoch after the first had ended when the migration began.".into();
         }
         let factors = self.outcomes.iter().filter_map(|at| {
             let (foretold, came) = (at.forecast?.total_time.0, at.total_time_ns);

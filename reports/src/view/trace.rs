@@ -254,7 +254,7 @@ fn checks(trace: &TraceReport) -> Vec<(String, String)> {
         ("Of these, only not proven clean".into(), format::count(verify.unknown)),
         ("Pages whose content changed, summed over epochs".into(), optional(verify.content_changed.map(format::count))),
         ("Epochs with lost events".into(), format::count(verify.lossy_epochs)),
-        ("Epochs closed with a content comparison".into(), format::count(verify.rechecked_epochs)),
+        ("Epochs whose log was completed by content".into(), format::count(verify.rechecked_epochs)),
     ];
     rows.extend(
         verify

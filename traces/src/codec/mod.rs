@@ -1,4 +1,4 @@
-//! One frame to and from its payload. The order of the parts is that of `FORMAT.md`, section "The payload of an epoch".
+//! One frame to and from its payload. The order of the parts is that of `FORMAT.md`, section "The payload of a frame".
 
 mod bitmap;
 mod events;
