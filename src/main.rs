@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let done = output::mind(cli.manners.manners()).and_then(|()| cmd::run(cli.verb));
     match done {
         Ok(code) => code,
+        Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
             ExitCode::from(FAILED)

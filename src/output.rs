@@ -98,7 +98,7 @@ fn shows_progress() -> bool {
 
 /// Prints a line of a result.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").context("write to standard output")
+    written(writeln!(io::stdout(), "{text}"))
 }
 
 /// Where a long result is written to, piece by piece. Flush it at the end.
@@ -108,7 +108,7 @@ pub(crate) fn stream() -> impl Write {
 
 /// Prints a result that is text of several lines, or a script, as it is.
 pub(crate) fn text(text: &[u8]) -> anyhow::Result<()> {
-    io::stdout().write_all(text).context("write to standard output")
+    written(io::stdout().write_all(text))
 }
 
 /// Prints a result as JSON.
@@ -130,7 +130,36 @@ fn say(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "pagesieve: {text}");
 }
 
-/// True if whoever read our output has gone, as `head` does when it has seen enough.
+/// Whoever read our output has gone, as `head` does when it has seen enough. That is no failure.
+#[derive(Debug)]
+struct ReaderGone;
+
+impl std::fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("write to standard output: nobody reads it")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
+
+fn written(done: io::Result<()>) -> anyhow::Result<()> {
+    done.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => ReaderGone.into(),
+        _ => anyhow::Error::new(error).context("write to standard output"),
+    })
+}
+
+/// True if nobody reads our results any more. Other connections that break are none of this.
+pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.is::<ReaderGone>()
+}
+
+/// For verbs whose exit status is a verdict: it is the same, whether or not somebody read the text.
+pub(crate) fn whoever_reads(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    printed.or_else(|error| if is_reader_gone(&error) { Ok(()) } else { Err(error) })
+}
+
+/// The same for a stream that a library has written to, by the system's error.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
@@ -138,9 +167,6 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Says in one line what failed and what to do.
 pub(crate) fn error(error: &anyhow::Error) {
-    if is_closed_pipe(error) {
-        return;
-    }
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // Errors that already name their cause should not say it twice.

@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
-use support::{PAGESIEVE, assert_schema, at, changed, count, run, run_command, scratch, synth, text};
+use support::{Background, PAGESIEVE, assert_schema, at, changed, count, run, run_command, scratch, synth, text, wait_until};
 
 /// Valid by the rules, and sound for every policy that promises it.
 #[track_caller]
@@ -98,6 +99,11 @@ fn events_and_verdicts_are_exported_in_every_format() {
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let dir = scratch();
     let trace = synth(dir.path(), "a.trace", 1);
+    for verb in ["trace info", "trace validate", "sweep", "verify", "replay"] {
+        let line = format!("\"$0\" {verb} \"$1\" | true");
+        let done = run_command(Command::new("bash").args(["-o", "pipefail", "-c", &line, PAGESIEVE, text(&trace)]));
+        assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{verb}: {done:?}");
+    }
     for format in ["csv", "jsonl"] {
         let line = "\"$0\" trace convert \"$1\" -o - --to \"$2\" | head -n 1";
         let done = run_command(Command::new("bash").args(["-o", "pipefail", "-c", line, PAGESIEVE, text(&trace), format]));
@@ -188,6 +194,56 @@ fn no_file_is_lost() {
     assert!(fs::read_to_string(&mine).unwrap().starts_with("time_ns"));
     let full = run(["trace", "convert", "--to", "csv", text(&trace), "-o", "/dev/full"]);
     full.expect_failure(&["write the rows", "No space left"]);
+    // Nothing whole, nothing to keep.
+    let stump = changed(&trace, "stump.trace", |bytes| bytes[400] ^= 1);
+    run(["trace", "convert", text(&stump), "-o", text(&mine), "--force"]).expect_failure(&["read any of it"]);
+    assert!(fs::read_to_string(&mine).unwrap().starts_with("time_ns"));
+    fs::set_permissions(&mine, fs::Permissions::from_mode(0o640)).unwrap();
+    run(["trace", "convert", text(&trace), "-o", text(&mine), "--force"]).expect_quiet_success();
+    assert_eq!(fs::metadata(&mine).unwrap().permissions().mode() & 0o777, 0o640, "those of the file that was there");
+}
+
+#[test]
+fn no_input_is_taken_for_the_output() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    let before = fs::read(&trace).unwrap();
+    let hard = dir.path().join("hard.trace");
+    fs::hard_link(&trace, &hard).unwrap();
+    run(["sweep", text(&trace), "-o", text(&hard), "--force"]).expect_failure(&["it is the input"]);
+    assert_eq!(fs::read(&trace).unwrap(), before);
+    let plan = dir.path().join("plan.toml");
+    fs::write(&plan, "policy = [\"proven\"]\n").unwrap();
+    run(["sweep", text(&trace), "--sweep", text(&plan), "-o", text(&plan), "--force"]).expect_failure(&["it is the input"]);
+    let report = dir.path().join("report");
+    run(["report", text(&trace), "-o", text(&report)]).expect_quiet_success();
+    let summary = report.join("summary.json");
+    let before = fs::read(&summary).unwrap();
+    run(["compare", text(&summary), text(&summary), "-o", text(&summary), "--force"]).expect_failure(&["it is the input"]);
+    assert_eq!(fs::read(&summary).unwrap(), before);
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_the_old_file_and_no_draft() {
+    let dir = scratch();
+    let out = dir.path().join("old.trace");
+    fs::write(&out, "old").unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let line = ["synth", "--class", "heavy-io", "--memory", "256MiB", "--duration", "1h", "--force", "-o", text(&out)];
+        let mut running = Background::spawn(Command::new(PAGESIEVE).args(line));
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        wait_until("the draft is there", || files() == 2);
+        // The handler may come a moment later than the draft.
+        wait_until("something was written", || fs::read_dir(dir.path()).unwrap().any(|file| is_draft(&file.unwrap())));
+        running.signal(signal);
+        wait_until("it ends", || !running.is_running());
+        assert_eq!((files(), fs::read_to_string(&out).unwrap().as_str()), (1, "old"), "{signal:?}");
+    }
+}
+
+/// A draft that something was written to.
+fn is_draft(file: &fs::DirEntry) -> bool {
+    file.file_name().to_string_lossy().starts_with(".pagesieve-") && file.metadata().unwrap().len() > 0
 }
 
 #[test]

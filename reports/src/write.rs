@@ -106,9 +106,15 @@ fn make(dir: &Path) -> Result<(), ReportError> {
 }
 
 fn file(path: PathBuf, content: &[u8]) -> Result<PathBuf, ReportError> {
-    match fs::write(&path, content) {
+    // A file of an earlier report is whole until the new one is.
+    let mut draft = path.clone().into_os_string();
+    draft.push(".draft");
+    match fs::write(&draft, content).and_then(|()| fs::rename(&draft, &path)) {
         Ok(()) => Ok(path),
-        Err(source) => Err(ReportError::Write { path, source }),
+        Err(source) => {
+            let _ = fs::remove_file(&draft);
+            Err(ReportError::Write { path, source })
+        }
     }
 }
 

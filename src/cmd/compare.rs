@@ -9,13 +9,13 @@ use anyhow::{Context, anyhow, bail};
 use pagesieve_reports::compare::{self, Comparison, Document, Thresholds};
 
 use super::VIOLATION;
+use super::place::Place;
 use crate::cli::{Compare, CompareFormat};
 use crate::output;
 
 pub(crate) fn run(options: &Compare) -> anyhow::Result<ExitCode> {
-    if let Some(path) = &options.output {
-        super::output_file::check(path, options.force)?;
-    }
+    let inputs = [options.base.clone(), options.new.clone()];
+    let place = options.output.as_ref().map(|path| Place::new(path, &inputs, options.force)).transpose()?;
     let comparison = compare(options)?;
     let tool = format!("pagesieve {}", env!("CARGO_PKG_VERSION"));
     let text = match options.format {
@@ -28,13 +28,13 @@ pub(crate) fn run(options: &Compare) -> anyhow::Result<ExitCode> {
     if options.output.is_some() || options.format != CompareFormat::Table {
         comparison.warning().into_iter().for_each(output::note);
     }
-    match &options.output {
-        None => output::line(text.trim_end())?,
-        Some(path) => {
-            super::output_file::write(path, &text, options.force)?;
-            output::line(format_args!("{}: {}", path.display(), comparison.summary()))?;
+    output::whoever_reads(match (place, &options.output) {
+        (Some(place), Some(path)) => {
+            place.keep_text(&text)?;
+            output::line(format_args!("{}: {}", path.display(), comparison.summary()))
         }
-    }
+        _ => output::line(text.trim_end()),
+    })?;
     Ok(if comparison.has_regressions() { ExitCode::from(VIOLATION) } else { ExitCode::SUCCESS })
 }
 

@@ -11,7 +11,7 @@ mod machine;
 mod man;
 mod migrate;
 mod network;
-mod output_file;
+mod place;
 mod record;
 mod replay;
 mod report;

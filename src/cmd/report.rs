@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Report) -> anyhow::Result<()> {
     if !options.force && formats.iter().any(|format| options.output.join(format.place()).exists()) {
         bail!("write {}: a report is there already; name another directory with -o, or pass --force", options.output.display());
     }
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
     let written = write(&options.files, &options.output, &formats, &options.engine, &command)?;
     if options.json {
         let files = written.iter().map(|path| path.to_string_lossy().into_owned()).collect();

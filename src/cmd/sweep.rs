@@ -10,14 +10,14 @@ use pagesieve_replayer::sweep::{Grid, Progress, Row, sweep};
 
 use self::plan::Plan;
 use self::print::Winners;
+use super::place::Place;
 use crate::cli::{Sweep, SweepFormat};
 use crate::output;
 
 pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
     let plan = Plan::new(options)?;
-    if let Some(path) = &plan.output {
-        super::output_file::check(path, options.force)?;
-    }
+    let inputs: Vec<_> = options.files.iter().chain(&options.sweep).cloned().collect();
+    let place = plan.output.as_ref().map(|path| Place::new(path, &inputs, options.force)).transpose()?;
     // A long sweep should not find out at its end that the last trace is none.
     for file in &options.files {
         super::open(file).with_context(|| format!("sweep {}", file.display()))?;
@@ -29,12 +29,12 @@ pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
         SweepFormat::Csv => print::csv(&rows, best.as_ref()),
         SweepFormat::Json => print::json(&rows, best.as_ref())?,
     };
-    match &plan.output {
-        None => output::line(text.trim_end()),
-        Some(path) => {
-            super::output_file::write(path, &text, options.force)?;
+    match (place, &plan.output) {
+        (Some(place), Some(path)) => {
+            place.keep_text(&text)?;
             output::line(format_args!("{}: {} rows", path.display(), rows.len()))
         }
+        _ => output::line(text.trim_end()),
     }
 }
 

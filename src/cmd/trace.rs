@@ -3,7 +3,6 @@
 mod convert;
 mod cut;
 mod import;
-mod place;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use pagesieve_traces::{DumpFormat, Info, OnDamage, ReadOptions, Reader, dump, info, validate};
+use pagesieve_traces::{DumpFormat, Info, OnDamage, Problem, ReadOptions, Reader, Validation, dump, info, validate};
 
 use super::VIOLATION;
 use crate::cli::{Trace, TraceFile};
@@ -101,17 +100,16 @@ fn text(info: &Info) -> String {
 
 fn check(file: &TraceFile) -> anyhow::Result<ExitCode> {
     let found = validate(&mut super::open(&file.file)?)?;
-    if file.json {
-        output::json(&found)?;
-    } else {
-        for problem in &found.problems {
-            output::line(format_args!("epoch {}: {} ({} times)", problem.epoch, problem.what, problem.times))?;
-        }
-        let verdict = if found.is_valid() { "valid" } else { "NOT valid" };
-        let whole = if found.complete { "" } else { "; it was cut, and is read up to its last whole frame" };
-        output::line(format_args!("{verdict}: {} frames, {} events{whole}", found.frames, found.events))?;
-    }
+    output::whoever_reads(if file.json { output::json(&found) } else { output::line(verdict(&found)) })?;
     Ok(if found.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATION) })
+}
+
+fn verdict(found: &Validation) -> String {
+    let problem = |problem: &Problem| format!("epoch {}: {} ({} times)\n", problem.epoch, problem.what, problem.times);
+    let problems: String = found.problems.iter().map(problem).collect();
+    let verdict = if found.is_valid() { "valid" } else { "NOT valid" };
+    let whole = if found.complete { "" } else { "; it was cut, and is read up to its last whole frame" };
+    format!("{problems}{verdict}: {} frames, {} events{whole}", found.frames, found.events)
 }
 
 fn show_all(file: &TraceFile) -> anyhow::Result<()> {

@@ -310,9 +310,9 @@ pub struct VerifySummary {
     pub without_event: BTreeMap<String, u64>,
     /// How complete each source is.
     pub recall: Recall,
-    /// Epochs in which events were lost.
+    /// Epochs in which access events were lost. What lost control events cost is in `unknown_by_reason`.
     pub lossy_epochs: u64,
-    /// Events lost.
+    /// Access events lost.
     pub lost_events: u64,
     /// Epochs whose log was made with the help of a content comparison, so that `content_in_log` says nothing about them.
     pub rechecked_epochs: u64,

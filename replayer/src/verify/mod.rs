@@ -87,7 +87,7 @@ struct Counts {
 impl Counts {
     fn take(&mut self, frame: &Frame) {
         self.epochs += 1;
-        self.lossy_epochs += u64::from(frame.lost.any());
+        self.lossy_epochs += u64::from(frame.lost.events() > 0);
         self.lost_events = self.lost_events.saturating_add(frame.lost.events());
         if self.epochs == 1 {
             return;

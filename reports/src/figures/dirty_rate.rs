@@ -141,8 +141,10 @@ impl Drawing for DirtyRate {
 
     fn description(&self) -> String {
         let Some(peak) = self.peak() else { return "The trace has no closed epoch.".into() };
-        let dirty = self.total(|interval| interval.dirty);
-        let mean = format::mib_per_second(dirty, self.end());
+        // The baseline says what was there, not what was written: it is no part of the mean, if there is anything else.
+        let rest = if self.intervals.len() > 1 { &self.intervals[1..] } else { &self.intervals };
+        let (from, dirty) = (rest[0].start, rest.iter().map(|interval| interval.dirty).sum());
+        let mean = format::mib_per_second(dirty, self.end().saturating_sub(from));
         let lossy = self.intervals.iter().filter(|interval| interval.lost > 0).count();
         let lost = match self.total(|interval| interval.lost) {
             0 => "No event was lost.".into(),
@@ -153,8 +155,9 @@ impl Drawing for DirtyRate {
             ),
         };
         format!(
-            "Line with one step for {}. Over {} the mean is {mean:.1} MiB/s; the highest step is {:.1} MiB/s, from {} to {}. {lost}",
+            "Line with one step for {}. From {} to {} the mean is {mean:.1} MiB/s; the highest step is {:.1} MiB/s, from {} to {}. {lost}",
             if self.epochs_each == 1 { "each epoch".into() } else { format!("each {} epochs", self.epochs_each) },
+            format::duration(from),
             format::duration(self.end()),
             peak.rate(),
             format::duration(peak.start),

@@ -8,6 +8,7 @@ use super::ink::{GRID, HEAT, MUTED};
 use super::{DrawResult, Drawing, Format, Table};
 use crate::format;
 use pagesieve_core::series::{Heatmap, HeatmapSlot};
+use pagesieve_core::summary::share;
 
 /// The data of the figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,7 @@ pub struct PageHeatmap {
     end_ns: u64,
     pages_per_row: u64,
     slots: Vec<HeatmapSlot>,
+    left_out: u64,
 }
 
 /// Rows and columns of the table beside the figure.
@@ -55,6 +57,30 @@ impl PageHeatmap {
                 .filter(|slot| slot.start_row < slot.end_row && (slot.end_row as usize) <= rows)
                 .cloned()
                 .collect(),
+            left_out: 0,
+        }
+    }
+
+    /// The map, which is told how many dirty pages it would hold if it had all slots: each epoch's dirty log, added up.
+    #[must_use]
+    pub fn out_of(self, dirty_pages: u64) -> Self {
+        Self { left_out: dirty_pages.saturating_sub(self.cells.iter().sum()), ..self }
+    }
+
+    /// What the map does not show, in a sentence; empty if it shows everything.
+    #[must_use]
+    pub fn note(&self) -> String {
+        match self.left_out {
+            0 => String::new(),
+            pages => {
+                let all = pages.saturating_add(self.cells.iter().sum());
+                let share = format::percent(share(pages, all));
+                format!(
+                    "{} of {} dirty pages ({share}) lie in slots that were added later: they are not in the map.",
+                    format::count(pages),
+                    format::count(all)
+                )
+            }
         }
     }
 
@@ -73,7 +99,9 @@ impl PageHeatmap {
             cells[at / self.cols / by_row * cols + at % self.cols / by_col] += pages;
         }
         let pages_per_row = self.pages_per_row.saturating_mul(by_row as u64);
-        Self { rows, cols, cells, pages_per_row, ..self.clone() }
+        // The last column may stand for less time than the others, but is as wide as they are.
+        let end_ns = self.time_at(cols * by_col, self.cols);
+        Self { rows, cols, cells, pages_per_row, end_ns, ..self.clone() }
     }
 
     fn for_format(&self, format: Format) -> Self {
@@ -127,9 +155,10 @@ impl Drawing for PageHeatmap {
             (0..self.rows).max_by_key(|row| (self.cells[row * self.cols..][..self.cols].iter().sum::<u64>(), self.rows - row));
         let place = busiest
             .map_or_else(String::new, |row| format!(" The busiest row is number {}, counted from the lowest address.", row + 1));
+        let note = if self.left_out == 0 { String::new() } else { format!(" {}", self.note()) };
         format!(
             "Map of {} rows, each {} of guest memory from low addresses at the top to high ones at the bottom, by {} columns of time \
-             from {} to {}. {touched} rows were dirty at some time.{place}",
+             from {} to {}. {touched} rows were dirty at some time.{place}{note}",
             self.rows,
             format::round_bytes(self.pages_per_row.saturating_mul(pagesieve_core::PAGE_SIZE)),
             self.cols,
@@ -303,6 +332,17 @@ mod tests {
         assert_eq!(coarse.cells.iter().sum::<u64>(), (0..35).sum::<u64>());
         assert_eq!(coarse.cells[0], (0..3).flat_map(|row| (0..3).map(move |col| row * 7 + col)).sum::<u64>());
         assert_eq!(coarse.pages_per_row, 12);
+        assert_eq!(coarse.end_ns, 9, "three columns of three nanoseconds, though there were seven of one");
+        assert_eq!(fine.table().columns[3].head, "from 0.0 s");
+    }
+
+    #[test]
+    fn a_map_says_what_it_leaves_out() {
+        let map = Heatmap { rows: 1, cols: 2, cells: vec![3, 0], end_ns: 2, pages_per_row: 4, ..Heatmap::default() };
+        let figure = PageHeatmap::of("t", &map);
+        assert_eq!(figure.clone().out_of(3).note(), "");
+        let note = figure.out_of(12).note();
+        assert!(note.starts_with("9 of 12 dirty pages (75.0\u{a0}%)"), "{note}");
     }
 
     #[test]

@@ -22,13 +22,21 @@ fn forecast(trace: &TraceReport) -> Option<String> {
         false => "it did not converge by itself",
     };
     Some(format!(
-        "Before the migration with proof it was foretold, from the epochs before and without compression: {foretold}. {} after {} \
-         rounds, in {} with a downtime of {}.",
+        "Before the migration with proof it was foretold, from the epochs before and without compression: {foretold}. {} after {}, \
+         in {} with a downtime of {}.",
         capital(came),
-        proven.rounds,
+        rounds(proven.rounds),
         format::duration(time),
         format::duration(downtime)
     ))
+}
+
+/// A forecast counts the rounds while the guest runs, a replay the last one too: it is told apart here.
+fn rounds(all: u64) -> String {
+    match all {
+        0 | 1 => "a single round".into(),
+        more => format!("{} and the last", format::plural(more - 1, "round", "rounds")),
+    }
 }
 
 /// Whether the forecast of writes was of any use.

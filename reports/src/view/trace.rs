@@ -43,6 +43,8 @@ pub struct TraceView {
     pub redirty: Option<Figure>,
     /// Dirty pages over address and time; `None` if there is no map.
     pub heatmap: Option<Figure>,
+    /// What the heatmap leaves out; empty if nothing.
+    pub heatmap_note: String,
     /// What the recording did to the target; `None` without epochs.
     pub cost: Option<Figure>,
     /// The same in numbers: name and value.
@@ -98,7 +100,8 @@ impl TraceView {
         let source = SourceView::of(&trace.provenance.source);
         let pages = guest_pages(trace);
         let dirty_rate = DirtyRate::of(&trace.name, &trace.timeline);
-        let heatmap = PageHeatmap::of(&trace.name, &trace.heatmap);
+        let dirty_pages = trace.timeline.epochs.iter().map(|epoch| epoch.dirty_pages).fold(0, u64::saturating_add);
+        let heatmap = PageHeatmap::of(&trace.name, &trace.heatmap).out_of(dirty_pages);
         let cost = Cost::of(&trace.name, &trace.timeline);
         let links = Links::of(&trace.name, &trace.links);
         let id = |what: &str| format!("{anchor}-{what}");
@@ -116,6 +119,7 @@ impl TraceView {
             working_set: WorkingSet::of(&trace.name, &trace.working_sets, &trace.timeline)
                 .map(|set| Figure::of(set, &id("working-set"))),
             redirty: RedirtyBars::of(&trace.name, &trace.redirty).map(|bars| Figure::of(bars, &id("redirty"))),
+            heatmap_note: heatmap.note(),
             heatmap: (!heatmap.is_empty()).then(|| Figure::of(heatmap, &id("heatmap"))),
             cost_facts: cost.as_ref().map_or_else(Vec::new, |cost| cost.facts(trace.epochs, trace.trace_bytes)),
             cost: cost.map(|cost| Figure::of(cost, &id("cost"))),
@@ -184,7 +188,8 @@ fn answer(trace: &TraceReport) -> Vec<String> {
     if let Some(literal) = trace.replays.iter().find(|replay| replay.policy == LITERAL) {
         let lost = format::plural(most_lost(trace, LITERAL).unwrap_or(0), "page", "pages");
         lines.push(format!(
-            "The seed's literal rule would have skipped {} of all blocks in a sync, and in the worse of sync and migration lost {lost}.",
+            "The seed's literal rule would have skipped {} of all blocks in a sync. In the worst replay, those of the check \
+             included, it lost {lost}.",
             format::percent(literal.skip_rate.total)
         ));
     }
@@ -247,7 +252,7 @@ fn checks(trace: &TraceReport) -> Vec<(String, String)> {
     let optional = |number: Option<String>| number.unwrap_or_else(|| "not known: the trace holds no page summaries".into());
     let mut rows = vec![
         ("Result".into(), if verify.ok { "no violation found".into() } else { "VIOLATIONS FOUND".into() }),
-        ("Epochs checked".into(), format::count(verify.epochs)),
+        ("Epochs checked".into(), format::count(verify.epochs.saturating_sub(1))),
         ("Changed pages that the dirty log has".into(), optional(verify.recall.content_in_log.map(format::percent))),
         ("Written pages that also have a write event".into(), format::percent(verify.recall.log_in_events)),
         ("Pages in the dirty log, summed over epochs".into(), format::count(verify.dirty_log)),

@@ -8,9 +8,9 @@ use pagesieve_replayer::{Decisions, ReplayConfig, TraceInfo, trace_length};
 use pagesieve_traces::End;
 use serde_json::json;
 
-use super::place::{Place, STANDARD};
 use super::{bar_of, open_whole, result};
 use crate::cli::TraceConvert;
+use crate::cmd::place::{Place, STANDARD};
 use crate::cmd::replay::name_of;
 
 pub(super) fn run(options: &TraceConvert) -> anyhow::Result<()> {
@@ -51,6 +51,9 @@ fn convert(options: &TraceConvert) -> anyhow::Result<()> {
     };
     bar.finish_and_clear();
     drop(writer);
+    if let (0, Some(missing)) = (done.frames, is_cut_off(done.end.as_ref())) {
+        bail!("read any of it: {missing}");
+    }
     place.keep()?;
     finish(options, format, &done, summary.as_ref(), standard)
 }

@@ -8,9 +8,9 @@ use pagesieve_core::Nanos;
 use pagesieve_traces::End;
 use serde_json::json;
 
-use super::place::Place;
 use super::{bar_of, open_whole, result};
 use crate::cli::{TraceCut, TraceMerge};
+use crate::cmd::place::Place;
 use crate::cmd::replay::name_of;
 use crate::units;
 

@@ -8,9 +8,9 @@ use pagesieve_convert::{ImportOptions, Imported, import};
 use pagesieve_core::Nanos;
 use serde_json::json;
 
-use super::place::{Place, STANDARD};
 use super::{bar_of, result};
 use crate::cli::TraceImport;
+use crate::cmd::place::{Place, STANDARD};
 use crate::units;
 
 pub(super) fn run(options: &TraceImport) -> anyhow::Result<()> {

@@ -70,7 +70,7 @@ impl<'a, W: Write> Frames<'a, W> {
         match told {
             Told::Access(seen) => self.access(&seen),
             Told::Lost(events) => {
-                self.imported.lost += events;
+                self.imported.lost = self.imported.lost.saturating_add(events);
                 self.lose(events);
                 Ok(())
             }
