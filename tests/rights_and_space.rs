@@ -176,6 +176,23 @@ fn a_disk_without_room_for_a_report_is_named() {
 }
 
 #[test]
+fn a_disk_that_fills_up_keeps_the_old_file_of_a_tool() {
+    let Some(disk) = SmallDisk::new("a_disk_that_fills_up_keeps_the_old_file_of_a_tool") else { return };
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    fs::write(disk.path().join("other"), [1; 60 << 10]).unwrap();
+    let old = disk.path().join("old");
+    for verb in [&["trace", "cut"][..], &["trace", "convert", "--to", "csv"], &["sweep", "--format", "json"]] {
+        fs::write(&old, "old").unwrap();
+        let failed = run(verb.iter().chain(&[text(&trace), "-o", text(&old), "--force"]));
+        failed.expect_failure(&[]);
+        assert!(!failed.stderr.contains("whole frames are in it"), "they are gone with the draft: {failed:?}");
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old", "{verb:?}");
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 2, "{verb:?}: no draft stays");
+    }
+}
+
+#[test]
 fn output_that_cannot_be_written_is_an_error() {
     let dir = scratch();
     let trace = synth(dir.path(), "a.trace", 1);

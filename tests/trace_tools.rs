@@ -228,22 +228,24 @@ fn a_run_that_is_stopped_leaves_the_old_file_and_no_draft() {
     let dir = scratch();
     let out = dir.path().join("old.trace");
     fs::write(&out, "old").unwrap();
+    // It waits for somebody who writes into it.
+    let input = dir.path().join("pipe");
+    assert_eq!(run_command(Command::new("mkfifo").arg(&input)).code, Some(0));
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let line = ["synth", "--class", "heavy-io", "--memory", "256MiB", "--duration", "1h", "--force", "-o", text(&out)];
-        let mut running = Background::spawn(Command::new(PAGESIEVE).args(line));
+        let mut running =
+            Background::spawn(Command::new(PAGESIEVE).args(["trace", "import", text(&input), "--force", "-o", text(&out)]));
+        wait_until("it minds signals", || has_thread(running.pid(), "signals"));
         let files = || fs::read_dir(dir.path()).unwrap().count();
-        wait_until("the draft is there", || files() == 2);
-        // The handler may come a moment later than the draft.
-        wait_until("something was written", || fs::read_dir(dir.path()).unwrap().any(|file| is_draft(&file.unwrap())));
+        assert_eq!(files(), 3, "the draft is there");
         running.signal(signal);
         wait_until("it ends", || !running.is_running());
-        assert_eq!((files(), fs::read_to_string(&out).unwrap().as_str()), (1, "old"), "{signal:?}");
+        assert_eq!((files(), fs::read_to_string(&out).unwrap().as_str()), (2, "old"), "{signal:?}");
     }
 }
 
-/// A draft that something was written to.
-fn is_draft(file: &fs::DirEntry) -> bool {
-    file.file_name().to_string_lossy().starts_with(".pagesieve-") && file.metadata().unwrap().len() > 0
+fn has_thread(pid: u32, name: &str) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    threads.flatten().any(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name))
 }
 
 #[test]

@@ -109,7 +109,7 @@ Examples:
 Made by:
   perf record -d --sample-cpu -e page-faults -c 1 -p 4711
   perf script --ns -F comm,pid,tid,cpu,time,event,addr,ip > faults.txt
-  damo report raw --json > damon.json
+  damo report access --json > damon.json
   valgrind --tool=lackey --trace-mem=yes --log-file=mem.txt ./app
 
 None of these tools proves that a page was not written. In traces of perf and damo every page is

@@ -93,7 +93,9 @@ fn exists(path: &Path) -> String {
 
 /// The system's own error: the name of the draft says nothing to the user.
 fn plain(error: io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    let inner = error.get_ref().and_then(|named| named.source()).and_then(|inner| inner.downcast_ref::<io::Error>());
+    let code = error.raw_os_error().or_else(|| inner.and_then(io::Error::raw_os_error));
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Drafts that a signal must not leave behind.

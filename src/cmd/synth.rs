@@ -1,13 +1,12 @@
 //! `pagesieve synth`.
 
-use pagesieve_traces::{SynthConfig, Writer, synth};
+use pagesieve_traces::{CreateOptions, SynthConfig, Writer, synth};
 
-use super::place::Place;
 use crate::cli::Synth;
 use crate::{output, units};
 
 pub(crate) fn run(options: &Synth) -> anyhow::Result<()> {
-    let place = Place::new(&options.output, &[], options.force)?;
+    super::check_output(&options.output)?;
     let frames = synth(SynthConfig {
         class: options.class,
         memory: options.memory,
@@ -16,12 +15,11 @@ pub(crate) fn run(options: &Synth) -> anyhow::Result<()> {
         epoch: options.epoch.into(),
         fingerprints: !options.no_fingerprints,
     })?;
-    let mut writer = Writer::new(place.output()?, frames.header())?;
+    let mut writer = Writer::create_with(&options.output, frames.header(), CreateOptions { force: options.force })?;
     for frame in frames {
         writer.write_frame(&frame)?;
     }
     let frames = writer.frames_written();
     let bytes = writer.finish()?;
-    place.keep()?;
     output::line(format_args!("{}: {frames} frames, {}", options.output.display(), units::show_bytes(bytes)))
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a trace file. Every message completes "failed to ...".
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pagesieve_core::{Epoch, SlotError};
 
@@ -144,7 +144,7 @@ pub enum WriteError {
         error: io::Error,
     },
     /// No space is left. All frames before stay readable.
-    #[error("write to {}: the disk is full; {frames} whole frames are in it; free some space or record to another disk", path.display())]
+    #[error("write to {}: the disk is full{}; free some space or record to another disk", path.display(), kept(path, *frames))]
     DiskFull {
         /// The file.
         path: PathBuf,
@@ -152,7 +152,7 @@ pub enum WriteError {
         frames: u64,
     },
     /// The system failed to take bytes. All frames before stay readable.
-    #[error("write to {}: {error}; {frames} whole frames are in it", path.display())]
+    #[error("write to {}: {error}{}", path.display(), kept(path, *frames))]
     Io {
         /// The file.
         path: PathBuf,
@@ -179,4 +179,12 @@ pub enum WriteError {
         /// The rule.
         why: &'static str,
     },
+}
+
+/// The name of an output that is no file of a name.
+pub(crate) const NAMELESS: &str = "the output";
+
+/// What is left of a trace that could not be written to its end. Of a nameless output nobody here knows whether it is kept.
+fn kept(path: &Path, frames: u64) -> String {
+    if path == Path::new(NAMELESS) { String::new() } else { format!("; {frames} whole frames are in it") }
 }

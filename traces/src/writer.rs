@@ -9,7 +9,7 @@ use pagesieve_core::{Epoch, Nanos};
 
 use crate::chunk::{CHANGES_SLOTS, EPOCH, Head, INDEX, Packer};
 use crate::codec;
-use crate::error::WriteError;
+use crate::error::{NAMELESS, WriteError};
 use crate::index::{Index, IndexEntry, encode_trailer};
 use crate::model::{Frame, Header};
 use crate::preamble;
@@ -66,7 +66,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The header cannot be encoded, or the output refuses it.
     pub fn new(output: W, header: &Header) -> Result<Self, WriteError> {
-        Self::start(output, PathBuf::from("the output"), None, header)
+        Self::start(output, PathBuf::from(NAMELESS), None, header)
     }
 
     fn start(

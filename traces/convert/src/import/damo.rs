@@ -1,5 +1,5 @@
 //! Records of DAMON, as damo writes them in JSON: the files of `damo record` in the forms `json` and `json_compressed` (zlib), and the
-//! output of `damo report raw --json`.
+//! output of `damo report access --json`.
 //!
 //! The document is a list of records, one for each target. Of a record these fields are used, all others are passed over:
 //!
@@ -184,8 +184,8 @@ impl Number {
     fn whole(&self) -> Option<u64> {
         match self {
             Number::Whole(number) => Some(*number),
-            // A time that damo computed can be one; a cast holds what is too small or too large at the ends.
-            Number::Fraction(number) => Some(*number as u64),
+            // A time that damo computed can be one; a cast holds what is too large at the end.
+            Number::Fraction(number) => (*number >= 0.0).then_some(*number as u64),
             Number::Text(text) => digits(text),
         }
     }
@@ -197,7 +197,7 @@ fn digits(text: &str) -> Option<u64> {
 
 fn number<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
     let number = Number::deserialize(json)?;
-    number.whole().ok_or_else(|| D::Error::custom("an address is a number"))
+    number.whole().ok_or_else(|| D::Error::custom("an address is a number from 0"))
 }
 
 fn time<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
@@ -308,7 +308,15 @@ mod tests {
     fn several_targets_and_other_documents_are_refused() {
         let two = RECORD.replacen('[', &format!("{},", RECORD.trim_end().trim_end_matches(']')), 1);
         assert!(matches!(told(two.as_bytes()), Err(ImportError::Targets(2))), "{:?}", told(two.as_bytes()).err());
-        for wrong in ["", "{}", "[1]", "[{\"snapshots\": 3}]", "[{\"snapshots\": [{\"end_time\": \"soon\", \"regions\": []}]}]"] {
+        let negative = RECORD.replace("\"start\": 8192", "\"start\": -8192");
+        for wrong in [
+            negative.as_str(),
+            "",
+            "{}",
+            "[1]",
+            "[{\"snapshots\": 3}]",
+            "[{\"snapshots\": [{\"end_time\": \"soon\", \"regions\": []}]}]",
+        ] {
             assert!(matches!(told(wrong.as_bytes()), Err(ImportError::Json(_))), "{wrong}");
         }
     }

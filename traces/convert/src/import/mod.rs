@@ -119,7 +119,7 @@ pub enum ImportError {
     Targets(usize),
     /// The text is no JSON, or not of the expected form.
     #[error(
-        "read the recording: {0}; give the output of `damo report raw --json`, or a record in the form json or json_compressed"
+        "read the recording: {0}; give the output of `damo report access --json`, or a record in the form json or json_compressed"
     )]
     Json(#[source] serde_json::Error),
     /// More memory than a replay can hold.

@@ -56,7 +56,7 @@ impl Tool {
                  `perf script --ns -F comm,pid,tid,cpu,time,event,addr,ip > FILE`"
             }
             Tool::Damo => {
-                "no region was found accessed; record longer with `damo record`, and print with `damo report raw --json`"
+                "no region was found accessed; record longer with `damo record`, and print with `damo report access --json`"
             }
             Tool::Lackey => "record with `valgrind --tool=lackey --trace-mem=yes --log-file=FILE PROGRAM`",
         }
