@@ -154,15 +154,15 @@ pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.is::<ReaderGone>()
 }
 
-/// For verbs whose exit status is a verdict: it is the same, whether or not somebody read the text.
-pub(crate) fn whoever_reads(printed: anyhow::Result<()>) -> anyhow::Result<()> {
-    printed.or_else(|error| if is_reader_gone(&error) { Ok(()) } else { Err(error) })
-}
-
 /// The same for a stream that a library has written to, by the system's error.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(closed))
+}
+
+/// For verbs whose exit status is a verdict: it is the same, whether or not somebody read the text.
+pub(crate) fn whoever_reads(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    printed.or_else(|error| if is_reader_gone(&error) { Ok(()) } else { Err(error) })
 }
 
 /// Says in one line what failed and what to do.

@@ -224,6 +224,18 @@ fn no_input_is_taken_for_the_output() {
 }
 
 #[test]
+fn tables_may_be_read_by_whoever_the_umask_allows_and_rows_of_a_trace_by_its_owner() {
+    let dir = scratch();
+    let trace = synth(dir.path(), "a.trace", 1);
+    let (table, rows) = (dir.path().join("sweep.txt"), dir.path().join("rows.csv"));
+    let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    let line = "umask 022; \"$0\" sweep \"$1\" -o \"$2\" && \"$0\" trace convert \"$1\" -o \"$3\"";
+    run_command(Command::new("bash").args(["-c", line, PAGESIEVE, text(&trace), text(&table), text(&rows)]))
+        .expect_quiet_success();
+    assert_eq!([mode(&table), mode(&rows)], [0o644, 0o600]);
+}
+
+#[test]
 fn a_run_that_is_stopped_leaves_the_old_file_and_no_draft() {
     let dir = scratch();
     let out = dir.path().join("old.trace");

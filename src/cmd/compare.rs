@@ -15,7 +15,7 @@ use crate::output;
 
 pub(crate) fn run(options: &Compare) -> anyhow::Result<ExitCode> {
     let inputs = [options.base.clone(), options.new.clone()];
-    let place = options.output.as_ref().map(|path| Place::new(path, &inputs, options.force)).transpose()?;
+    let place = options.output.as_ref().map(|path| Place::for_text(path, &inputs, options.force)).transpose()?;
     let comparison = compare(options)?;
     let tool = format!("pagesieve {}", env!("CARGO_PKG_VERSION"));
     let text = match options.format {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
@@ -19,7 +19,7 @@ pub(super) const STANDARD: &str = "-";
 /// A place for the output.
 pub(super) enum Place {
     /// A file that gets its name at the end; until then it is another one in the same folder.
-    File { path: PathBuf, draft: NamedTempFile, replaces: Option<Permissions> },
+    File { path: PathBuf, draft: NamedTempFile, replaces: Option<Permissions>, force: bool },
     /// A device or a pipe: it is written to as it is.
     Special(File),
     /// Standard output.
@@ -27,9 +27,19 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// For what tells of a guest page by page: only its owner may read it, as a trace.
+    pub(super) fn new(path: &Path, inputs: &[PathBuf], force: bool) -> anyhow::Result<Self> {
+        Self::with_mode(path, inputs, force, 0o600)
+    }
+
+    /// For tables and verdicts, which whoever the umask allows may read.
+    pub(super) fn for_text(path: &Path, inputs: &[PathBuf], force: bool) -> anyhow::Result<Self> {
+        Self::with_mode(path, inputs, force, 0o666)
+    }
+
     /// Refuses a place that cannot be written or that is one of the inputs, before any work is done. A file that is there is replaced
     /// only by force.
-    pub(super) fn new(path: &Path, inputs: &[PathBuf], force: bool) -> anyhow::Result<Self> {
+    fn with_mode(path: &Path, inputs: &[PathBuf], force: bool, mode: u32) -> anyhow::Result<Self> {
         super::check_output(path)?;
         let found = fs::metadata(path).ok();
         if let Some(found) = &found {
@@ -50,10 +60,11 @@ impl Place {
         // A link stays, and what it leads to is replaced.
         let path = if found.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let draft = tempfile::Builder::new().prefix(".pagesieve-").tempfile_in(folder);
+        let permissions = Permissions::from_mode(mode);
+        let draft = tempfile::Builder::new().prefix(".pagesieve-").permissions(permissions).tempfile_in(folder);
         let draft = draft.map_err(plain).with_context(|| format!("create {}", path.display()))?;
         discard_on_signal(draft.path())?;
-        Ok(Place::File { path, draft, replaces: found.map(|found| found.permissions()) })
+        Ok(Place::File { path, draft, replaces: found.map(|found| found.permissions()), force })
     }
 
     /// What to write to.
@@ -67,8 +78,7 @@ impl Place {
 
     /// The file gets its name, and the permissions of the one that it replaces.
     pub(super) fn keep(self) -> anyhow::Result<()> {
-        let Place::File { path, draft, replaces } = self else { return Ok(()) };
-        let force = replaces.is_some();
+        let Place::File { path, draft, replaces, force } = self else { return Ok(()) };
         if let Some(permissions) = replaces {
             draft.as_file().set_permissions(permissions).with_context(|| format!("create {}", path.display()))?;
         }

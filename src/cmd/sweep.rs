@@ -17,7 +17,7 @@ use crate::output;
 pub(crate) fn run(options: &Sweep) -> anyhow::Result<()> {
     let plan = Plan::new(options)?;
     let inputs: Vec<_> = options.files.iter().chain(&options.sweep).cloned().collect();
-    let place = plan.output.as_ref().map(|path| Place::new(path, &inputs, options.force)).transpose()?;
+    let place = plan.output.as_ref().map(|path| Place::for_text(path, &inputs, options.force)).transpose()?;
     // A long sweep should not find out at its end that the last trace is none.
     for file in &options.files {
         super::open(file).with_context(|| format!("sweep {}", file.display()))?;
